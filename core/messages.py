@@ -1,0 +1,351 @@
+"""What enters the brain (events) and what leaves it (actions). Each is a frozen value that the journal can hold.
+
+Every event carries `received_ms`, our clock: the only "now" a decision may use.
+`Trade`, `Quote`, `Book`, `MarkPrice` and `Fill` of `core.model` are events too.
+"""
+
+import enum
+from decimal import Decimal
+
+import msgspec
+
+from core.model import Bar, Book, Fill, MarkPrice, Order, OrderStatus, Quote, Trade, VenuePosition, WorkingOrder
+from core.rules import Rules
+
+
+class Event(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    received_ms: int  # our clock, UTC
+
+
+# --- the bot itself -------------------------------------------------------------------------------------------------
+
+
+class Started(Event):
+    """First line of every run: the rules it plays by, so that a replay needs nothing else."""
+
+    run_id: int  # 64 random bits; the upper half of every client_id of this run
+    rules: Rules
+
+
+class Tick(Event):
+    """Made by the main thread after a quiet interval, so that time limits and staleness are still seen."""
+
+
+class FlattenRequested(Event):
+    """The user wants out of everything."""
+
+
+class JournalFailed(Event):
+    """The disk refuses: no new entries, exits go on."""
+
+    error: str
+
+
+class JournalRestored(Event):
+    pass
+
+
+class CoreFault(Event):
+    """The shell caught a bug or an impossible state: no new entries, positions stay protected (P9)."""
+
+    error: str
+
+
+# --- prices ---------------------------------------------------------------------------------------------------------
+
+
+class BarUpdate(Event):
+    """A bar as far as it is known; later ones with the same open_ms replace it."""
+
+    symbol: str
+    bar: Bar
+
+
+class BarHistory(Event):
+    """Bars read over REST, oldest first; the last may still be forming."""
+
+    symbol: str
+    bars: tuple[Bar, ...]
+
+
+class PolledPrice(Event):
+    """A price asked for over REST while the stream is down or switched off."""
+
+    symbol: str
+    price: Decimal  # mid of best bid and ask
+    bid: Decimal | None
+    ask: Decimal | None
+    mark: Decimal | None
+    time_ms: int | None  # venue clock; None where the answer carries none
+
+
+class ClockOffset(Event):
+    """Venue clock minus ours, measured at the middle of a request; the error is at most half the round trip."""
+
+    offset_ms: int
+    round_trip_ms: int
+
+
+# --- the stream -----------------------------------------------------------------------------------------------------
+
+
+class StreamUp(Event):
+    """Connected, and every subscription acknowledged."""
+
+    stream: str
+    subscriptions: int
+
+
+class StreamDown(Event):
+    """The connection is gone; the next try comes in retry_s."""
+
+    stream: str
+    error: str
+    retry_s: float
+    attempt: int  # failures in a row
+
+
+class StreamFailed(Event):
+    """A bug in the stream thread, which has ended: the bot must halt."""
+
+    stream: str
+    error: str
+
+
+# --- orders ---------------------------------------------------------------------------------------------------------
+
+
+class RejectReason(enum.Enum):
+    """Why a venue refused, as far as a decision depends on it. Hyperliquid strings: page 3.9."""
+
+    WOULD_INCREASE = "WOULD_INCREASE"  # reduce-only with nothing to reduce: re-read the position
+    NO_LIQUIDITY = "NO_LIQUIDITY"  # IOC without a match
+    MARGIN = "MARGIN"
+    MIN_NOTIONAL = "MIN_NOTIONAL"
+    BAD_PRICE = "BAD_PRICE"  # tick, band, too far from oracle
+    BAD_SIZE = "BAD_SIZE"
+    BAD_TRIGGER = "BAD_TRIGGER"  # the trigger level is already crossed
+    POST_ONLY = "POST_ONLY"
+    POST_ONLY_PHASE = "POST_ONLY_PHASE"  # only post-only orders just after a network upgrade
+    OPEN_INTEREST_CAP = "OPEN_INTEREST_CAP"
+    TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
+    RATE_LIMIT = "RATE_LIMIT"  # address budget spent
+    EXPIRED = "EXPIRED"  # expiresAfter passed
+    NONCE = "NONCE"
+    CREDENTIALS = "CREDENTIALS"  # signature, agent, account
+    MALFORMED = "MALFORMED"  # 4xx about the request itself
+    HALTED = "HALTED"  # trading halted or market delisted
+    OTHER = "OTHER"
+
+
+class OrderAccepted(Event):
+    """The venue took it. `filled_size` may be less than asked (an IOC that filled partly has status FILLED)."""
+
+    client_id: str
+    symbol: str
+    order_id: int | None  # None: the venue named none (position stops)
+    status: OrderStatus  # ACCEPTED (rests or waits) or FILLED
+    filled_size: Decimal
+    average_price: Decimal | None
+
+
+class OrderRejected(Event):
+    client_id: str
+    symbol: str
+    reason: RejectReason
+    text: str
+
+
+class OrderUnknown(Event):
+    """Sent, and no clear answer: it must be settled before anything else adds risk in this market."""
+
+    client_id: str
+    symbol: str
+    error: str
+
+
+class OrderSettled(Event):
+    """What became of an order in doubt, by the venue's own word; final (see `status`).
+
+    REJECTED with reason NOT_PLACED text covers "never arrived and never can": its nonce is burnt.
+    """
+
+    client_id: str
+    symbol: str
+    order_id: int | None
+    status: OrderStatus  # ACCEPTED, PARTIAL, FILLED, CANCELED or REJECTED
+    filled_size: Decimal  # so far; exact sizes come with the fills
+    text: str
+
+
+class OrderUpdate(Event):
+    """News of an order from the user stream."""
+
+    symbol: str
+    order_id: int
+    client_id: str | None
+    status: OrderStatus
+    venue_status: str  # as the venue spells it, for the log
+    size_left: Decimal
+    time_ms: int
+
+
+class CancelAnswered(Event):
+    symbol: str
+    order_id: int
+    gone: bool  # canceled now, or no longer there: either way it cannot fill from here on
+    error: str | None  # why it is unknown or refused, when not gone
+
+
+class WorkingOrders(Event):
+    """All working orders of the account in one read. `requested_ms` is ours, before the request left."""
+
+    orders: tuple[WorkingOrder, ...]
+    requested_ms: int
+
+
+class AccountSnapshot(Event):
+    """Positions, orders and equity of the account in one round of reads."""
+
+    equity: Decimal  # account currency, open profit included
+    available: Decimal
+    positions: tuple[VenuePosition, ...]
+    orders: tuple[WorkingOrder, ...]
+    requested_ms: int  # our clock, before the first request left
+    time_ms: int  # venue clock of the position read
+
+
+class RequestBudget(Event):
+    """How many more actions the venue lets this address send (Hyperliquid page 7.2)."""
+
+    used: int
+    cap: int
+
+
+class ReadFailed(Event):
+    what: str
+    error: str
+
+
+PublicEvent = Trade | Quote | Book | MarkPrice
+AnyEvent = (
+    Started
+    | Tick
+    | FlattenRequested
+    | JournalFailed
+    | JournalRestored
+    | CoreFault
+    | Trade
+    | Quote
+    | Book
+    | MarkPrice
+    | Fill
+    | BarUpdate
+    | BarHistory
+    | PolledPrice
+    | ClockOffset
+    | StreamUp
+    | StreamDown
+    | StreamFailed
+    | OrderAccepted
+    | OrderRejected
+    | OrderUnknown
+    | OrderSettled
+    | OrderUpdate
+    | CancelAnswered
+    | WorkingOrders
+    | AccountSnapshot
+    | RequestBudget
+    | ReadFailed
+)
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """A WebSocket text frame with the events it holds, in order. The journal keeps the raw text."""
+
+    raw: bytes
+    received_ms: int
+    events: tuple[AnyEvent, ...]
+
+
+# --- actions --------------------------------------------------------------------------------------------------------
+
+
+class Action(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+class Submit(Action):
+    """Send this order now, once."""
+
+    order: Order
+    reason: str
+
+
+class Arm(Action):
+    """Build and sign this order now, so that a later Submit of the same client_id only hands over bytes."""
+
+    order: Order
+
+
+class Cancel(Action):
+    symbol: str
+    order_id: int
+    nonce: int
+    reason: str
+
+
+class Settle(Action):
+    """Find out what became of `order`: noop on its nonce, then look-ups by client_id, until it is known."""
+
+    order: Order
+    noops_sent: int  # earlier tries: from the second on, "duplicate nonce" proves nothing (page 3.8)
+
+
+class ReadOrders(Action):
+    """Ask for all working orders; the answer is `WorkingOrders`."""
+
+    reason: str
+
+
+class ReadAccount(Action):
+    """Ask for an `AccountSnapshot`, and for the fills since `fills_since_ms`."""
+
+    fills_since_ms: int  # venue clock
+    reason: str
+
+
+class ReadBars(Action):
+    symbol: str
+
+
+class Reconnect(Action):
+    """Tear the stream down and connect again: it looks alive and is not."""
+
+    reason: str
+
+
+class PollPrices(Action):
+    """Start (on) or stop asking for prices over REST."""
+
+    on: bool
+    reason: str
+
+
+class Note(Action):
+    """One log line. `notify` also sends it to the user's channels."""
+
+    level: str  # DEBUG, INFO, WARNING, ERROR, CRITICAL
+    name: str  # stable event name, listed in core/notes.py
+    fields: dict[str, str]
+    notify: bool = False
+
+
+class Stop(Action):
+    """End the process with this exit code; positions keep their stop at the venue."""
+
+    exit_code: int
+    reason: str
+
+
+AnyAction = Submit | Arm | Cancel | Settle | ReadOrders | ReadAccount | ReadBars | Reconnect | PollPrices | Note | Stop

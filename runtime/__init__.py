@@ -1,0 +1,1 @@
+"""The shell: threads, sockets, files and clocks. It decides nothing."""

@@ -1,0 +1,91 @@
+"""What the bot asks of a venue: two Protocols. The venue files implement them; nobody inherits."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from core.messages import (
+    AccountSnapshot,
+    CancelAnswered,
+    ClockOffset,
+    OrderAccepted,
+    OrderRejected,
+    OrderSettled,
+    OrderUnknown,
+    PolledPrice,
+    RequestBudget,
+    WorkingOrders,
+)
+from core.model import Bar, Fill, Instrument, Order
+
+OrderAnswer = OrderAccepted | OrderRejected | OrderUnknown
+
+
+class VenueUnavailable(Exception):
+    """A read got no usable answer. `str()` says what was asked and what came back; no URL, no key, no address."""
+
+    def __init__(self, message: str, *, status: int | None = None, retry_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status  # HTTP status, if there was one
+        self.retry_s = retry_s  # how long the venue asks to wait, if it said
+
+
+class CredentialsRefused(Exception):
+    """The venue does not accept this key or account: exit code 3. The text is for the user."""
+
+
+class VenueClient(Protocol):
+    """REST of one venue, for one thread: it owns a warm connection and is not shared."""
+
+    def instruments(self) -> dict[str, Instrument]:
+        """Every tradable instrument by symbol. Raises VenueUnavailable."""
+
+    def account(self) -> AccountSnapshot:
+        """Raises VenueUnavailable when any part of the round is missing: never half an account."""
+
+    def working_orders(self) -> WorkingOrders: ...
+
+    def fills_since(self, time_ms: int) -> Sequence[Fill]:
+        """Fills from time_ms (venue clock) on, oldest first, marked is_snapshot."""
+
+    def bars(self, symbol: str, timeframe_ms: int, count: int) -> tuple[Bar, ...]:
+        """The newest `count` bars, oldest first; the last may be forming. () where the venue offers none."""
+
+    def polled_prices(self, symbols: Sequence[str]) -> Sequence[PolledPrice]: ...
+
+    def request_budget(self) -> RequestBudget | None: ...
+
+    def measure_clock(self) -> ClockOffset:
+        """A cheap read that also keeps the connection warm."""
+
+    def set_leverage(self, symbol: str, leverage: int, nonce: int) -> None:
+        """Raises VenueUnavailable or ValueError with the venue's text."""
+
+    def presign(self, order: Order) -> bytes:
+        """The complete request body for `order`."""
+
+    def submit(self, order: Order, presigned: bytes | None = None) -> OrderAnswer:
+        """Send once. Never raises for what the network or the venue does: that is OrderUnknown."""
+
+    def cancel(self, symbol: str, order_id: int, nonce: int) -> CancelAnswered: ...
+
+    def settle(self, order: Order, noops_sent: int) -> OrderSettled | OrderUnknown:
+        """Make sure `order` cannot go live later, and say what became of it; OrderUnknown: ask again."""
+
+    def close(self) -> None: ...
+
+
+class VenueStream(Protocol):
+    """A background thread that holds the socket and puts Frames and stream events on the inbox."""
+
+    def start(self) -> None: ...
+
+    def reconnect(self, reason: str) -> None:
+        """Drop the connection and connect again at once; safe from any thread."""
+
+    def stop(self, timeout_s: float = 5.0) -> None: ...
+
+
+def notional(price: Decimal, size: Decimal, instrument: Instrument) -> Decimal:
+    """Value of `size` at `price`, account currency."""
+    return abs(size) * price * instrument.multiplier

@@ -1,0 +1,1 @@
+"""Simulated venues, and the matching they share with the dry run."""
