@@ -1,0 +1,116 @@
+"""Candles of one market: some made-up history before the start, then real ones from the trades."""
+
+import random
+from decimal import Decimal
+
+import msgspec
+
+from core.model import ZERO, Instrument
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+INTERVALS = {
+    "1m": MINUTE_MS, "3m": 3 * MINUTE_MS, "5m": 5 * MINUTE_MS, "15m": 15 * MINUTE_MS, "30m": 30 * MINUTE_MS,
+    "1h": HOUR_MS, "2h": 2 * HOUR_MS, "4h": 4 * HOUR_MS, "8h": 8 * HOUR_MS, "12h": 12 * HOUR_MS,
+    "1d": DAY_MS, "3d": 3 * DAY_MS, "1w": 7 * DAY_MS, "1M": 30 * DAY_MS,
+}  # fmt: skip
+MINUTES_KEPT = 5_000
+
+
+class Candle(msgspec.Struct):
+    open_ms: int
+    span_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal = ZERO
+    trades: int = 0
+
+    def add(self, price: Decimal, size: Decimal, trades: int = 1) -> None:
+        self.high = max(self.high, price)
+        self.low = min(self.low, price)
+        self.close = price
+        self.volume += size
+        self.trades += trades
+
+
+class Candles:
+    """Keeps minutes of the newest days and hours before them; larger intervals are summed when asked for."""
+
+    def __init__(self) -> None:
+        self._hours: list[Candle] = []
+        self._minutes: list[Candle] = []
+
+    def make_history(self, instrument: Instrument, price: Decimal, now_ms: int, seed: int | str) -> None:
+        """Walk back from `price`: hourly for a hundred days, by the minute for the last three."""
+        rnd = random.Random(f"{seed}/{instrument.symbol}/history")
+        newest = now_ms // MINUTE_MS * MINUTE_MS - MINUTE_MS
+        border = (newest - 3 * DAY_MS) // HOUR_MS * HOUR_MS
+        minutes = _walk_back(instrument, price, newest, border, MINUTE_MS, 0.0004, rnd)
+        first = minutes[0].open if minutes else price
+        hours = _walk_back(instrument, first, border - HOUR_MS, border - 97 * DAY_MS, HOUR_MS, 0.004, rnd)
+        self._hours, self._minutes = hours, minutes
+
+    def add(self, price: Decimal, size: Decimal, time_ms: int) -> None:
+        open_ms = time_ms // MINUTE_MS * MINUTE_MS
+        if not self._minutes or self._minutes[-1].open_ms < open_ms:
+            self._minutes.append(Candle(open_ms, MINUTE_MS, price, price, price, price))
+            if len(self._minutes) > MINUTES_KEPT + 500:
+                del self._minutes[:500]
+        self._minutes[-1].add(price, size)
+
+    def read(self, interval: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Candles of `interval` (a key of INTERVALS) that open in [start_ms, end_ms], oldest first; 5000 at most."""
+        span_ms = INTERVALS[interval]
+        first_ms = start_ms // span_ms * span_ms
+        rows: list[Candle] = []
+        for base in [*self._hours, *self._minutes]:
+            open_ms = base.open_ms // span_ms * span_ms
+            if base.span_ms > span_ms or not first_ms <= base.open_ms or not start_ms <= open_ms <= end_ms:
+                continue
+            if not rows or rows[-1].open_ms != open_ms:
+                rows.append(Candle(open_ms, span_ms, base.open, base.high, base.low, base.close))
+            row = rows[-1]
+            row.high, row.low, row.close = max(row.high, base.high), min(row.low, base.low), base.close
+            row.volume += base.volume
+            row.trades += base.trades
+        return rows[-5000:]
+
+    def forming(self, interval: str) -> Candle | None:
+        """The candle of the newest trade."""
+        if not self._minutes:
+            return None
+        newest_ms = self._minutes[-1].open_ms
+        if interval == "1m":
+            return self._minutes[-1]
+        return self.read(interval, newest_ms // INTERVALS[interval] * INTERVALS[interval], newest_ms)[-1]
+
+    def day_ago(self, now_ms: int) -> Decimal:
+        """Price 24 hours ago, or the oldest known."""
+        rows = [*self._hours, *self._minutes]
+        older = [row.close for row in rows if row.open_ms <= now_ms - DAY_MS]
+        return older[-1] if older else (rows[0].open if rows else ZERO)
+
+
+def _walk_back(
+    instrument: Instrument,
+    price: Decimal,
+    newest_ms: int,
+    oldest_ms: int,
+    span_ms: int,
+    noise: float,
+    rnd: random.Random,
+) -> list[Candle]:
+    rows, close = [], price
+    for open_ms in range(newest_ms, oldest_ms - 1, -span_ms):
+        factor = 1 + max(-0.05, min(0.05, rnd.gauss(0, noise)))
+        start = instrument.round_price(close * Decimal(repr(round(factor, 8))))
+        wick = 1 + abs(rnd.gauss(0, noise / 2))
+        high = instrument.round_price(max(start, close) * Decimal(repr(round(wick, 8))))
+        low = instrument.round_price(min(start, close) / Decimal(repr(round(wick, 8))))
+        volume = instrument.round_size(Decimal(repr(round(rnd.lognormvariate(0, 0.5) * 200_000 / float(close), 6))))
+        rows.append(Candle(open_ms, span_ms, start, high, low, close, volume, rnd.randint(20, 400)))
+        close = start
+    return rows[::-1]
