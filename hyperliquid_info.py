@@ -1,0 +1,440 @@
+"""Hyperliquid `/info`: answers to the market's own words. Pure; protocol page 2. Whatever does not fit is BadAnswer."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from core.model import ZERO, Bar, Fill, Instrument, OrderStatus, Side, VenuePosition, WorkingOrder
+
+INTERVALS = {
+    60_000: "1m",
+    180_000: "3m",
+    300_000: "5m",
+    900_000: "15m",
+    1_800_000: "30m",
+    3_600_000: "1h",
+    7_200_000: "2h",
+    14_400_000: "4h",
+    28_800_000: "8h",
+    43_200_000: "12h",
+    86_400_000: "1d",
+    259_200_000: "3d",
+    604_800_000: "1w",
+}
+PRICE_DECIMALS_MAX = 6  # perps, less szDecimals (page 6.1)
+MIN_NOTIONAL = Decimal(10)
+SIDES = {"B": Side.BUY, "A": Side.SELL}
+T = TypeVar("T")
+
+
+class BadAnswer(Exception):
+    """The venue answered, and not what the page says it answers. The text quotes no value."""
+
+
+def decode(body: bytes, shape: type[T]) -> T:
+    """Raises BadAnswer."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise BadAnswer(str(e)) from None
+
+
+def _number(value: Decimal, what: str) -> Decimal:
+    if not value.is_finite():
+        raise BadAnswer(f"{what} is not a number")
+    return value
+
+
+def above_zero(value: Decimal, what: str) -> Decimal:
+    if not value.is_finite() or value <= 0:
+        raise BadAnswer(f"{what} is not above 0")
+    return value
+
+
+def _not_below_zero(value: Decimal, what: str) -> Decimal:
+    if not value.is_finite() or value < 0:
+        raise BadAnswer(f"{what} is below 0")
+    return value
+
+
+def _side(text: str) -> Side:
+    if text not in SIDES:
+        raise BadAnswer("unknown side")
+    return SIDES[text]
+
+
+def is_first_dex_perp(coin: str) -> bool:
+    """Spot is PURR/USDC or @107, builder dexes are dex:COIN, outcomes #12090."""
+    return not any(c in coin for c in "/@:#")
+
+
+# --- meta -----------------------------------------------------------------------------------------------------------
+
+
+class _Asset(msgspec.Struct):
+    name: str
+    szDecimals: int
+    maxLeverage: int
+    isDelisted: bool = False
+    onlyIsolated: bool = False
+    marginMode: str | None = None
+
+
+class Meta(msgspec.Struct):
+    universe: list[_Asset]
+
+
+def instruments_of(meta: Meta) -> dict[str, Instrument]:
+    """Delisted rows are left out and keep their index: the asset id counts them."""
+    if not meta.universe:
+        raise BadAnswer("the universe is empty")
+    found = {}
+    for asset_id, asset in enumerate(meta.universe):
+        if not 0 <= asset.szDecimals <= PRICE_DECIMALS_MAX or asset.maxLeverage < 1:
+            raise BadAnswer("szDecimals or maxLeverage out of range")
+        if not asset.isDelisted:
+            found[asset.name] = Instrument(
+                symbol=asset.name,
+                asset_id=asset_id,
+                lot_size=Decimal(1).scaleb(-asset.szDecimals),
+                price_decimals=PRICE_DECIMALS_MAX - asset.szDecimals,
+                min_notional=MIN_NOTIONAL,
+                max_leverage=asset.maxLeverage,
+            )
+    return found
+
+
+def isolated_only_of(meta: Meta) -> frozenset[str]:
+    """Markets that refuse cross margin."""
+    return frozenset(a.name for a in meta.universe if a.onlyIsolated or a.marginMode in ("strictIsolated", "noCross"))
+
+
+# --- account --------------------------------------------------------------------------------------------------------
+
+
+class _Leverage(msgspec.Struct):
+    type: str
+    value: int
+
+
+class _Position(msgspec.Struct):
+    coin: str
+    szi: Decimal
+    leverage: _Leverage
+    unrealizedPnl: Decimal
+    entryPx: Decimal | None = None
+    liquidationPx: Decimal | None = None
+
+
+class _AssetPosition(msgspec.Struct):
+    position: _Position
+
+
+class _Summary(msgspec.Struct):
+    accountValue: Decimal
+    totalMarginUsed: Decimal
+
+
+class Clearinghouse(msgspec.Struct):
+    marginSummary: _Summary
+    withdrawable: Decimal
+    assetPositions: list[_AssetPosition]
+    time: int
+
+
+class _Balance(msgspec.Struct):
+    coin: str
+    total: Decimal
+    hold: Decimal = ZERO
+
+
+class SpotState(msgspec.Struct):
+    balances: list[_Balance]
+
+
+UNIFIED = ("unifiedAccount", "portfolioMargin")
+
+
+def positions_of(state: Clearinghouse) -> tuple[VenuePosition, ...]:
+    return tuple(_position(row.position) for row in state.assetPositions if row.position.szi != 0)
+
+
+def _position(row: _Position) -> VenuePosition:
+    if row.entryPx is None:
+        raise BadAnswer("a position without entryPx")
+    return VenuePosition(
+        symbol=row.coin,
+        size=_number(row.szi, "szi"),
+        entry_price=above_zero(row.entryPx, "entryPx"),
+        unrealized_pnl=_number(row.unrealizedPnl, "unrealizedPnl"),
+        liquidation_price=None if row.liquidationPx is None else _number(row.liquidationPx, "liquidationPx"),
+        leverage=row.leverage.value,
+        is_cross=row.leverage.type == "cross",
+    )
+
+
+def classic_equity(state: Clearinghouse) -> tuple[Decimal, Decimal]:
+    """(equity, available) where perps have a balance of their own (page 2.4)."""
+    return _number(state.marginSummary.accountValue, "accountValue"), _number(state.withdrawable, "withdrawable")
+
+
+def unified_equity(state: Clearinghouse, spot: SpotState) -> tuple[Decimal, Decimal]:
+    """(equity, available) of a unified or portfolio-margin account: both are lower bounds.
+
+    All collateral is in the spot balances there, and accountValue shows only what is posted to perps. Whether the
+    USDC total contains open profit is unverified (page 2.4), so open losses are taken off, perhaps twice, and open
+    gains are not added. Collateral in other coins is not counted.
+    """
+    usdc = [row for row in spot.balances if row.coin == "USDC"]
+    open_loss = min(ZERO, sum((_number(r.position.unrealizedPnl, "pnl") for r in state.assetPositions), ZERO))
+    total = _number(sum((row.total for row in usdc), ZERO), "total")
+    locked = _number(sum((row.hold for row in usdc), ZERO), "hold") + state.marginSummary.totalMarginUsed
+    return total + open_loss, max(ZERO, _number(total + open_loss - locked, "available"))
+
+
+# --- orders ---------------------------------------------------------------------------------------------------------
+
+
+class OrderRow(msgspec.Struct):
+    """A row of frontendOpenOrders, and the order inside orderStatus and historicalOrders."""
+
+    coin: str
+    side: str
+    limitPx: Decimal
+    sz: Decimal
+    oid: int
+    timestamp: int
+    isTrigger: bool
+    triggerPx: Decimal
+    isPositionTpsl: bool
+    reduceOnly: bool
+    orderType: str
+    origSz: Decimal | None = None
+    cloid: str | None = None
+
+
+class StatusRow(msgspec.Struct):
+    order: OrderRow
+    status: str
+    statusTimestamp: int
+
+
+class OrderStatusAnswer(msgspec.Struct):
+    status: str  # "order" or "unknownOid"
+    order: StatusRow | None = None
+
+
+def working_order(row: OrderRow) -> WorkingOrder:
+    return WorkingOrder(
+        symbol=row.coin,
+        side=_side(row.side),
+        order_id=row.oid,
+        client_id=row.cloid.lower() if row.cloid else None,
+        size=_not_below_zero(row.sz, "sz"),
+        price=_number(row.limitPx, "limitPx"),
+        trigger_price=above_zero(row.triggerPx, "triggerPx") if row.isTrigger else None,
+        is_stop=row.isTrigger and row.orderType.startswith("Stop"),
+        reduce_only=row.reduceOnly,
+        whole_position=row.isPositionTpsl,
+        time_ms=row.timestamp,
+    )
+
+
+def working_orders_of(rows: Iterable[OrderRow]) -> tuple[WorkingOrder, ...]:
+    """Perps of the first dex. Children of a bracket also have rows of their own, so each oid is taken once."""
+    return tuple({row.oid: working_order(row) for row in rows if is_first_dex_perp(row.coin)}.values())
+
+
+def found_order(answer: OrderStatusAnswer) -> StatusRow | None:
+    """None: the venue knows no such order. Raises BadAnswer for anything between."""
+    if answer.status == "order" and answer.order is not None:
+        return answer.order
+    if answer.status == "unknownOid":
+        return None
+    raise BadAnswer("orderStatus is neither an order nor unknownOid")
+
+
+def order_status(venue_status: str) -> OrderStatus | None:
+    """Page 2.9; None for a text that is not there. `triggered` still works: its fill or refusal comes later."""
+    if venue_status in ("open", "triggered"):
+        return OrderStatus.ACCEPTED
+    if venue_status == "filled":
+        return OrderStatus.FILLED
+    if venue_status.endswith("Rejected") or venue_status == "rejected":
+        return OrderStatus.REJECTED
+    if venue_status.endswith(("Canceled", "canceled")) or venue_status in ("scheduledCancel", "internalCancel"):
+        return OrderStatus.CANCELED
+    return None
+
+
+def filled_size(row: StatusRow, status: OrderStatus) -> Decimal:
+    """As far as the row tells: `sz` moves only when the status does, and some rows say filled with sz == origSz."""
+    if status is OrderStatus.REJECTED or row.order.origSz is None:
+        return ZERO
+    done = max(ZERO, _number(row.order.origSz - row.order.sz, "sz"))
+    return row.order.origSz if status is OrderStatus.FILLED and done == 0 else done
+
+
+# --- fills ----------------------------------------------------------------------------------------------------------
+
+
+class _Liquidation(msgspec.Struct):
+    liquidatedUser: str | None = None
+
+
+class FillRow(msgspec.Struct):
+    coin: str
+    px: Decimal
+    sz: Decimal
+    side: str
+    time: int
+    startPosition: Decimal
+    closedPnl: Decimal
+    oid: int
+    fee: Decimal
+    hash: str = ""
+    tid: int | None = None  # rows of 2023 have none
+    cloid: str | None = None
+    liquidation: _Liquidation | None = None
+
+
+def fill_key(row: FillRow) -> tuple[int, str, str]:
+    return row.time, row.coin, str(row.tid) if row.tid is not None else f"{row.oid}/{row.startPosition}"
+
+
+def fill_of(row: FillRow, account: str, received_ms: int) -> Fill:
+    time_ms, coin, trade_id = fill_key(row)
+    return Fill(
+        symbol=coin,
+        side=_side(row.side),
+        price=above_zero(row.px, "px"),
+        size=above_zero(row.sz, "sz"),
+        fee=_number(row.fee, "fee"),
+        closed_pnl=_number(row.closedPnl, "closedPnl"),
+        order_id=row.oid,
+        client_id=row.cloid.lower() if row.cloid else None,
+        fill_id=f"{time_ms}:{coin}:{trade_id}",
+        time_ms=time_ms,
+        received_ms=received_ms,
+        start_position=_number(row.startPosition, "startPosition"),
+        is_snapshot=True,
+        is_liquidation=row.liquidation is not None and (row.liquidation.liquidatedUser or "").lower() == account,
+    )
+
+
+def in_order(fills: Sequence[Fill]) -> tuple[Fill, ...]:
+    """Oldest first. Within one millisecond the venue promises no order: chain each market by its start positions."""
+    groups: dict[tuple[int, str], list[Fill]] = {}
+    for fill in sorted(fills, key=lambda fill: fill.time_ms):
+        groups.setdefault((fill.time_ms, fill.symbol), []).append(fill)
+    return tuple(fill for group in groups.values() for fill in _chained(group))
+
+
+def _chained(group: list[Fill]) -> list[Fill]:
+    """Each fill starts where the one before it ended; what cannot be chained keeps the venue's order, at the end."""
+    if len(group) == 1:
+        return group
+    ends = [_end(fill) for fill in group]
+    left = list(group)
+    first = next((fill for fill in group if fill.start_position not in ends), group[0])
+    chain: list[Fill] = []
+    following: Fill | None = first
+    while following is not None:
+        chain.append(following)
+        left.remove(following)
+        end = _end(following)
+        following = next((fill for fill in left if fill.start_position == end), None)
+    return chain + left
+
+
+def _end(fill: Fill) -> Decimal:
+    assert fill.start_position is not None, "fill_of sets it"
+    return fill.start_position + fill.side.sign * fill.size
+
+
+# --- prices ---------------------------------------------------------------------------------------------------------
+
+
+class _Level(msgspec.Struct):
+    px: Decimal
+    sz: Decimal
+
+
+class BookAnswer(msgspec.Struct):
+    coin: str
+    time: int
+    levels: tuple[list[_Level], list[_Level]]
+
+
+def best_prices(book: BookAnswer, symbol: str) -> tuple[Decimal | None, Decimal | None]:
+    """(bid, ask); None for an empty side."""
+    if book.coin != symbol:
+        raise BadAnswer("the book of another coin")
+    bid, ask = (above_zero(side[0].px, "px") if side else None for side in book.levels)
+    return bid, ask
+
+
+class _Context(msgspec.Struct):
+    markPx: Decimal | None = None
+
+
+class MetaAndContexts(msgspec.Struct, array_like=True):
+    meta: Meta
+    contexts: list[_Context]  # aligned with the universe by position
+
+
+def marks_of(both: MetaAndContexts) -> dict[str, Decimal]:
+    if len(both.meta.universe) != len(both.contexts):
+        raise BadAnswer("contexts do not match the universe")
+    pairs = zip(both.meta.universe, both.contexts, strict=True)
+    return {asset.name: above_zero(ctx.markPx, "markPx") for asset, ctx in pairs if ctx.markPx is not None}
+
+
+class Candle(msgspec.Struct):
+    t: int
+    T: int
+    o: Decimal
+    h: Decimal
+    l: Decimal  # noqa: E741 - the venue's name
+    c: Decimal
+    v: Decimal
+
+
+def bar_of(row: Candle) -> Bar:
+    for price in (row.o, row.h, row.l, row.c):
+        above_zero(price, "a candle's price")
+    return Bar(row.t, row.T, row.o, row.h, row.l, row.c, _not_below_zero(row.v, "v"))
+
+
+# --- the rest -------------------------------------------------------------------------------------------------------
+
+
+class RateLimit(msgspec.Struct):
+    nRequestsUsed: int
+    nRequestsCap: int
+
+
+class ExchangeStatus(msgspec.Struct):
+    time: int
+
+
+class _RoleData(msgspec.Struct):
+    user: str | None = None
+    master: str | None = None
+
+
+class UserRole(msgspec.Struct):
+    role: str
+    data: _RoleData | None = None
+
+
+class ExtraAgent(msgspec.Struct):
+    name: str
+    address: str
+    validUntil: int | None = None
+
+
+class ActiveAsset(msgspec.Struct):
+    leverage: _Leverage

@@ -1,0 +1,206 @@
+"""The two connections of one thread to Hyperliquid: a requests session for reads, a warm one for everything urgent."""
+
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+import requests
+import urllib3
+
+from hyperliquid_info import BadAnswer, ExchangeStatus, decode
+from hyperliquid_wire import clean
+from runtime.budget import WeightBudget
+from runtime.clock import Clock
+from runtime.venue import VenueUnavailable
+from runtime.warm_http import (
+    ANSWER_BYTES_MAX,
+    NETWORK_ERRORS,
+    Answer,
+    NotSent,
+    WarmConnection,
+    checked_url,
+    is_loopback,
+)
+
+# Page 7.1; every other read weighs 20.
+WEIGHTS = {
+    "l2Book": 2,
+    "allMids": 2,
+    "clearinghouseState": 2,
+    "orderStatus": 2,
+    "spotClearinghouseState": 2,
+    "exchangeStatus": 2,
+    "userRole": 60,
+}
+WEIGHT_OTHER = 20
+WEIGHT_ACTION = 1
+READ_TRIES = 3
+BACKOFF_S = 0.25  # doubled at each try
+RETRY_AFTER_S_MAX = 5.0  # a longer wait is the caller's business
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """Each bounds one request as a whole, except that connecting comes on top."""
+
+    connect_s: float = 3.0
+    order_s: float = 5.0
+    read_s: float = 5.0
+    settle_s: float = 1.5  # the reads and the noop inside settle()
+
+
+class HyperliquidRest:
+    """Owned by one thread; close() alone may come from another."""
+
+    def __init__(
+        self, api_url: str, clock: Clock, budget: WeightBudget, timeouts: Timeouts, context: ssl.SSLContext | None
+    ) -> None:
+        url = checked_url(api_url)
+        self._info_url = api_url.rstrip("/") + "/info"
+        self._clock, self._budget, self._timeouts = clock, budget, timeouts
+        self._stop = threading.Event()
+        self.warm = WarmConnection(api_url, clock, connect_s=timeouts.connect_s, context=context)
+        self._session = requests.Session()
+        self._session.headers["Content-Type"] = "application/json"
+        self._session.trust_env = not is_loopback(url.hostname or "")  # a proxy cannot reach this machine
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
+
+    def close(self) -> None:
+        self._stop.set()
+        self.warm.close()
+        self._session.close()
+
+    def pause(self, delay_s: float) -> None:
+        self._clock.wait(self._stop, delay_s)
+
+    # --- reads ------------------------------------------------------------------------------------------------------
+
+    def info(self, request: dict[str, Any], shape: type[T]) -> T:
+        """One answer of `/info`, tried up to READ_TRIES times with growing pauses.
+
+        Raises VenueUnavailable, naming what was asked and what came.
+        """
+        what, body = request["type"], msgspec.json.encode(request)
+        for tries in range(1, READ_TRIES + 1):
+            self._budget.take(WEIGHTS.get(what, WEIGHT_OTHER), self._stop)
+            try:
+                return checked(what, decode, self._fetch(what, body), shape)
+            except VenueUnavailable as e:
+                failure = e
+            if tries == READ_TRIES or not _may_pass(failure):
+                break
+            delay_s = failure.retry_s if failure.retry_s is not None else BACKOFF_S * 2 ** (tries - 1)
+            if delay_s > RETRY_AFTER_S_MAX or self._clock.wait(self._stop, delay_s):
+                break
+        raise failure
+
+    def info_now(self, request: dict[str, Any], shape: type[T], timeout_s: float) -> T:
+        """One try over the warm connection, without asking the budget for leave. Raises VenueUnavailable."""
+        what = request["type"]
+        self._budget.charge(WEIGHTS.get(what, WEIGHT_OTHER))
+        try:
+            answer = self.warm.post("/info", msgspec.json.encode(request), timeout_s)
+        except NETWORK_ERRORS as e:
+            raise VenueUnavailable(f"{what}: {network_text(e)}") from None
+        if answer.status != 200:
+            raise VenueUnavailable(f"{what}: HTTP {answer.status} {_start_of(answer.body)}", status=answer.status)
+        return checked(what, decode, answer.body, shape)
+
+    def venue_time(self) -> tuple[int, int, int]:
+        """(our ms before, the venue's ms, our ms after), over the warm connection, which it keeps warm.
+
+        Raises VenueUnavailable.
+        """
+        for _ in range(2):  # a read: trying again does no harm
+            try:
+                self.warm.connect()  # so that a handshake is not measured
+                before_ms = self._clock.now_ms()
+                status = self.info_now({"type": "exchangeStatus"}, ExchangeStatus, self._timeouts.read_s)
+                return before_ms, status.time, self._clock.now_ms()
+            except NotSent as e:
+                failure = VenueUnavailable(f"exchangeStatus: {network_text(e)}")
+            except VenueUnavailable as e:
+                failure = e
+                if e.status is not None:
+                    break
+        raise failure
+
+    def charge_rows(self, rows: int, rows_each: int) -> None:
+        """The surcharge that a long answer cost."""
+        self._budget.charge(rows // rows_each)
+
+    def _fetch(self, what: str, body: bytes) -> bytes:
+        timeout_s = self._timeouts.read_s
+        try:
+            with self._session.post(
+                self._info_url,
+                data=body,
+                timeout=(self._timeouts.connect_s, timeout_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                content = _content(response, time.monotonic() + timeout_s)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, *NETWORK_ERRORS) as e:
+            raise VenueUnavailable(f"{what}: {_kind(e)}") from None  # its own text would quote the address
+        if response.status_code != 200:
+            raise self._http_failure(what, response, content)
+        return content
+
+    def _http_failure(self, what: str, response: requests.Response, content: bytes) -> VenueUnavailable:
+        status, retry_s = response.status_code, None
+        if (asked := response.headers.get("Retry-After", "")).isascii() and asked.isdigit():
+            retry_s = float(asked)
+        if status == 429:
+            self._budget.hold(min(retry_s or 1.0, RETRY_AFTER_S_MAX))
+        return VenueUnavailable(f"{what}: HTTP {status} {_start_of(content)}", status=status, retry_s=retry_s)
+
+    # --- actions ----------------------------------------------------------------------------------------------------
+
+    def exchange(self, body: bytes, *, timeout_s: float | None = None) -> Answer:
+        """Send one action, once. Raises NotSent or another of NETWORK_ERRORS (outcome open)."""
+        self._budget.charge(WEIGHT_ACTION)
+        return self.warm.post("/exchange", body, self._timeouts.order_s if timeout_s is None else timeout_s)
+
+
+def checked(what: str, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `convert`, which raises BadAnswer for an answer that cannot be. Raises VenueUnavailable then."""
+    try:
+        return convert(*args, **kwargs)
+    except BadAnswer as e:
+        raise VenueUnavailable(f"{what}: unexpected answer: {clean(str(e))}", status=200) from None
+
+
+def network_text(e: Exception) -> str:
+    return clean(f"{type(e).__name__}: {e}")
+
+
+def _start_of(content: bytes) -> str:
+    return clean(content[:200].decode("utf-8", "replace"))
+
+
+def _content(response: requests.Response, deadline: float) -> bytes:
+    """The whole body; a session's own timeout starts again with every byte that drips in."""
+    parts: list[bytes] = []
+    size = 0
+    while part := response.raw.read1(65_536, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > deadline or size > ANSWER_BYTES_MAX:
+            raise requests.Timeout("the answer is too slow or too long")
+    return b"".join(parts)
+
+
+def _may_pass(failure: VenueUnavailable) -> bool:
+    """Worth asking again: the network, an overload, half an answer; not a refusal of the question itself."""
+    return failure.status is None or failure.status in (200, 429) or failure.status >= 500
+
+
+def _kind(e: Exception) -> str:
+    if isinstance(e, requests.Timeout | TimeoutError | urllib3.exceptions.TimeoutError):
+        return "no answer in time"
+    return f"connection failed ({type(e).__name__})"

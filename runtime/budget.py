@@ -1,0 +1,85 @@
+"""The venue's weight per IP and minute, counted before it is spent (protocol page 7.1)."""
+
+import threading
+from collections import deque
+
+from runtime.clock import Clock
+from runtime.venue import VenueUnavailable
+
+WINDOW_MS = 60_000
+
+
+class WeightBudget:
+    """A sliding minute of request weight, shared by every client of this process.
+
+    Actions (orders, cancels, noops) always go and are only written down; reads leave `reserve` to them and wait
+    for their turn, or give up. The lock is the exception to "no locks": the count belongs to the IP, hence to all
+    threads at once, and it is held for microseconds, never while anybody waits.
+    """
+
+    def __init__(self, clock: Clock, *, capacity: int = 1200, reserve: int = 200, wait_s_max: float = 5.0) -> None:
+        self._clock = clock
+        self._reads_may_use = capacity - reserve
+        self._wait_s_max = wait_s_max
+        self._lock = threading.Lock()
+        self._spent: deque[tuple[int, int]] = deque()  # (our ms, weight), oldest first
+        self._used = 0
+        self._held_until_ms = 0
+        self.capacity = capacity
+
+    def used(self) -> int:
+        """Weight spent in the last minute; may exceed what reads are allowed, for actions always go."""
+        with self._lock:
+            self._forget(self._clock.now_ms())
+            return self._used
+
+    def charge(self, weight: int) -> None:
+        """Write down weight that is spent in any case: an action, or the surcharge of a long answer."""
+        with self._lock:
+            self._add(self._clock.now_ms(), weight)
+
+    def hold(self, delay_s: float) -> None:
+        """The venue said 429: no reads for this long, by any thread."""
+        with self._lock:
+            self._held_until_ms = max(self._held_until_ms, self._clock.now_ms() + int(delay_s * 1000))
+
+    def take(self, weight: int, stop: threading.Event) -> None:
+        """Spend `weight` on a read, waiting for room if need be.
+
+        Raises VenueUnavailable when there would be none within the longest wait, or `stop` is set meanwhile.
+        """
+        waited_s = 0.0
+        while (delay_s := self._try(weight)) > 0:
+            if waited_s + delay_s > self._wait_s_max or self._clock.wait(stop, delay_s):
+                raise VenueUnavailable(f"request budget: {self.used()} of {self.capacity} a minute", retry_s=delay_s)
+            waited_s += delay_s
+
+    def _try(self, weight: int) -> float:
+        """Take it and return 0, or return the seconds until it is worth trying again."""
+        with self._lock:
+            now_ms = self._clock.now_ms()
+            self._forget(now_ms)
+            if 0 < (held_ms := self._held_until_ms - now_ms) <= WINDOW_MS:  # longer: the clock was set back
+                return held_ms / 1000
+            if self._used + weight <= self._reads_may_use or not self._used:
+                self._add(now_ms, weight)
+                return 0.0
+            return max(self._ms_until_free(now_ms, weight), 1) / 1000
+
+    def _ms_until_free(self, now_ms: int, weight: int) -> int:
+        excess = self._used + weight - self._reads_may_use
+        for spent_ms, spent in self._spent:
+            excess -= spent
+            if excess <= 0:
+                return spent_ms + WINDOW_MS - now_ms
+        return WINDOW_MS  # more than reads may ever use: wait for an empty minute
+
+    def _add(self, now_ms: int, weight: int) -> None:
+        self._spent.append((now_ms, weight))
+        self._used += weight
+
+    def _forget(self, now_ms: int) -> None:
+        if self._spent and self._spent[-1][0] > now_ms:  # the clock was set back: count it all as spent just now
+            self._spent = deque([(now_ms, self._used)])
+        while self._spent and self._spent[0][0] <= now_ms - WINDOW_MS:
+            self._used -= self._spent.popleft()[1]

@@ -1,0 +1,220 @@
+"""One warm HTTP connection for POSTs that must reach the venue at most once.
+
+Nothing here repeats a request. A connection that is known to be dead before the first byte is written is replaced;
+whatever goes wrong afterwards is raised, and the caller must treat the request as possibly delivered.
+Compared with a session's pool: one packet a request, no per-request objects, a deadline over the whole answer.
+"""
+
+import base64
+import http.client
+import io
+import ipaddress
+import os
+import socket
+import ssl
+import time
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import certifi
+
+from runtime.clock import Clock
+
+ANSWER_BYTES_MAX = 32 * 1024 * 1024
+IDLE_MS_MAX = 55_000  # venues and routers close quiet connections after about a minute, some without a word
+
+NETWORK_ERRORS = (OSError, http.client.HTTPException)  # all that post() raises for what the network does
+
+
+class NotSent(OSError):
+    """No connection: not one byte of the request has left."""
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_url(url: str) -> SplitResult:
+    """Raises ValueError, without the address in its text, unless it is https, or http on this machine."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("the address must start with https:// and name a host")
+    if parts.username or parts.password:
+        raise ValueError("the address must not contain a user name or password")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("plain http:// is for this machine only (127.0.0.1, ::1, localhost): use https://")
+    return parts
+
+
+def tls_context() -> ssl.SSLContext:
+    """Verification on, with the same roots that requests uses."""
+    roots = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+    if Path(roots).is_dir():
+        return ssl.create_default_context(capath=roots)
+    return ssl.create_default_context(cafile=roots)
+
+
+class WarmConnection:
+    """Owned by one thread. `connects` counts handshakes."""
+
+    def __init__(
+        self, base_url: str, clock: Clock, *, connect_s: float = 3.0, context: ssl.SSLContext | None = None
+    ) -> None:
+        self._url = checked_url(base_url)
+        self._clock = clock
+        self._connect_s = connect_s
+        self._context = context
+        if self._url.scheme == "https" and context is None:
+            self._context = tls_context()
+        self._sock: socket.socket | None = None
+        self._used_ms = 0  # our clock; wall time, for a sleeping laptop stops the monotonic one
+        self._heads: dict[str, bytes] = {}
+        self.connects = 0
+
+    def post(self, path: str, body: bytes, timeout_s: float) -> Answer:
+        """Send once and read the whole answer within `timeout_s`.
+
+        Raises NotSent when no byte was written, else one of NETWORK_ERRORS when the outcome is open.
+        """
+        sock = self.connect()
+        deadline = time.monotonic() + timeout_s
+        try:
+            sock.settimeout(timeout_s)
+            sock.sendall(self._head(path) + b"%d\r\n\r\n" % len(body) + body)
+            answer, reusable = _read_answer(sock, deadline)
+        except BaseException:
+            self.close()  # a late answer must never be taken for the next one's
+            raise
+        if not reusable:
+            self.close()
+        self._used_ms = self._clock.now_ms()
+        return answer
+
+    def connect(self) -> socket.socket:
+        """The open connection, replaced if it is dead or too long idle. Raises NotSent."""
+        if self._sock is not None:
+            idle_ms = self._clock.now_ms() - self._used_ms
+            if 0 <= idle_ms <= IDLE_MS_MAX and not _is_dead(self._sock):
+                return self._sock
+            self.close()
+        try:
+            self._sock = self._open()
+        except NETWORK_ERRORS as e:
+            raise NotSent(f"no connection ({type(e).__name__})") from None
+        self._used_ms = self._clock.now_ms()
+        self.connects += 1
+        return self._sock
+
+    def close(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def _open(self) -> socket.socket:
+        host, port = self._url.hostname, self._url.port
+        assert host, "checked_url"
+        proxy = _proxy_of(self._url)
+        to_host, to_port = (proxy.hostname or "", proxy.port) if proxy else (host, port)
+        opener: http.client.HTTPConnection
+        if self._context is not None:
+            opener = http.client.HTTPSConnection(to_host, to_port, timeout=self._connect_s, context=self._context)
+        else:
+            opener = http.client.HTTPConnection(to_host, to_port, timeout=self._connect_s)
+        if proxy:
+            opener.set_tunnel(host, port or 443, headers=_proxy_headers(proxy))
+        opener.connect()  # sets TCP_NODELAY
+        return opener.sock
+
+    def _head(self, path: str) -> bytes:
+        head = self._heads.get(path)
+        if head is None:
+            head = self._heads[path] = (
+                f"POST {self._url.path.rstrip('/')}{path} HTTP/1.1\r\nHost: {self._url.netloc}\r\n"
+                "Content-Type: application/json\r\nAccept-Encoding: identity\r\nContent-Length: "
+            ).encode("ascii")
+        return head
+
+
+def _proxy_of(url: SplitResult) -> SplitResult | None:
+    """The user's proxy for https, as requests would take it from the environment or the system's settings."""
+    assert url.hostname, "checked_url"
+    if url.scheme != "https" or is_loopback(url.hostname) or urllib.request.proxy_bypass(url.hostname):
+        return None
+    address = urllib.request.getproxies().get("https")
+    return urlsplit(address if "//" in address else f"//{address}") if address else None
+
+
+def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
+    if not proxy.username:
+        return {}
+    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+
+def _is_dead(sock: socket.socket) -> bool:
+    """True when the other end has closed, or sent bytes that nobody asked for."""
+    try:
+        sock.settimeout(0)
+        sock.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):  # nothing to read, or a TLS ticket only
+        return False
+    except OSError:
+        return True
+    return True
+
+
+class _Incoming(io.RawIOBase):
+    """The socket's bytes, until the deadline or too many of them; `ended` stops reading ahead."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock, self._deadline = sock, deadline
+        self._left = ANSWER_BYTES_MAX
+        self.ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self.ended:
+            return 0
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the answer took too long")
+        self._sock.settimeout(left_s)
+        count = self._sock.recv_into(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise OSError("the answer is too long")
+        return count
+
+
+class _Buffered(io.BufferedReader):
+    def close(self) -> None:
+        """HTTPResponse closes its file at the end of the body; what lies behind it must still be seen."""
+
+    def makefile(self, mode: str) -> "_Buffered":
+        """HTTPResponse asks its socket for this."""
+        return self
+
+
+def _read_answer(sock: socket.socket, deadline: float) -> tuple[Answer, bool]:
+    """The answer, and whether the connection may be used again."""
+    incoming = _Incoming(sock, deadline)
+    reader = _Buffered(incoming)
+    response = http.client.HTTPResponse(reader, method="POST")  # type: ignore[arg-type]
+    response.begin()
+    body = response.read()  # raises IncompleteRead for half a body
+    incoming.ended = True
+    return Answer(response.status, body), not response.will_close and not reader.peek(1)
