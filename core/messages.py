@@ -20,32 +20,32 @@ class Event(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 # --- the bot itself -------------------------------------------------------------------------------------------------
 
 
-class Started(Event):
+class Started(Event, frozen=True):
     """First line of every run: the rules it plays by, so that a replay needs nothing else."""
 
     run_id: int  # 64 random bits; the upper half of every client_id of this run
     rules: Rules
 
 
-class Tick(Event):
+class Tick(Event, frozen=True):
     """Made by the main thread after a quiet interval, so that time limits and staleness are still seen."""
 
 
-class FlattenRequested(Event):
+class FlattenRequested(Event, frozen=True):
     """The user wants out of everything."""
 
 
-class JournalFailed(Event):
+class JournalFailed(Event, frozen=True):
     """The disk refuses: no new entries, exits go on."""
 
     error: str
 
 
-class JournalRestored(Event):
+class JournalRestored(Event, frozen=True):
     pass
 
 
-class CoreFault(Event):
+class CoreFault(Event, frozen=True):
     """The shell caught a bug or an impossible state: no new entries, positions stay protected (P9)."""
 
     error: str
@@ -54,21 +54,21 @@ class CoreFault(Event):
 # --- prices ---------------------------------------------------------------------------------------------------------
 
 
-class BarUpdate(Event):
+class BarUpdate(Event, frozen=True):
     """A bar as far as it is known; later ones with the same open_ms replace it."""
 
     symbol: str
     bar: Bar
 
 
-class BarHistory(Event):
+class BarHistory(Event, frozen=True):
     """Bars read over REST, oldest first; the last may still be forming."""
 
     symbol: str
     bars: tuple[Bar, ...]
 
 
-class PolledPrice(Event):
+class PolledPrice(Event, frozen=True):
     """A price asked for over REST while the stream is down or switched off."""
 
     symbol: str
@@ -79,7 +79,7 @@ class PolledPrice(Event):
     time_ms: int | None  # venue clock; None where the answer carries none
 
 
-class ClockOffset(Event):
+class ClockOffset(Event, frozen=True):
     """Venue clock minus ours, measured at the middle of a request; the error is at most half the round trip."""
 
     offset_ms: int
@@ -89,14 +89,14 @@ class ClockOffset(Event):
 # --- the stream -----------------------------------------------------------------------------------------------------
 
 
-class StreamUp(Event):
+class StreamUp(Event, frozen=True):
     """Connected, and every subscription acknowledged."""
 
     stream: str
     subscriptions: int
 
 
-class StreamDown(Event):
+class StreamDown(Event, frozen=True):
     """The connection is gone; the next try comes in retry_s."""
 
     stream: str
@@ -105,7 +105,7 @@ class StreamDown(Event):
     attempt: int  # failures in a row
 
 
-class StreamFailed(Event):
+class StreamFailed(Event, frozen=True):
     """A bug in the stream thread, which has ended: the bot must halt."""
 
     stream: str
@@ -138,7 +138,7 @@ class RejectReason(enum.Enum):
     OTHER = "OTHER"
 
 
-class OrderAccepted(Event):
+class OrderAccepted(Event, frozen=True):
     """The venue took it. `filled_size` may be less than asked (an IOC that filled partly has status FILLED)."""
 
     client_id: str
@@ -149,14 +149,14 @@ class OrderAccepted(Event):
     average_price: Decimal | None
 
 
-class OrderRejected(Event):
+class OrderRejected(Event, frozen=True):
     client_id: str
     symbol: str
     reason: RejectReason
     text: str
 
 
-class OrderUnknown(Event):
+class OrderUnknown(Event, frozen=True):
     """Sent, and no clear answer: it must be settled before anything else adds risk in this market."""
 
     client_id: str
@@ -164,7 +164,7 @@ class OrderUnknown(Event):
     error: str
 
 
-class OrderSettled(Event):
+class OrderSettled(Event, frozen=True):
     """What became of an order in doubt, by the venue's own word; final (see `status`).
 
     REJECTED with reason NOT_PLACED text covers "never arrived and never can": its nonce is burnt.
@@ -178,7 +178,7 @@ class OrderSettled(Event):
     text: str
 
 
-class OrderUpdate(Event):
+class OrderUpdate(Event, frozen=True):
     """News of an order from the user stream."""
 
     symbol: str
@@ -190,21 +190,21 @@ class OrderUpdate(Event):
     time_ms: int
 
 
-class CancelAnswered(Event):
+class CancelAnswered(Event, frozen=True):
     symbol: str
     order_id: int
     gone: bool  # canceled now, or no longer there: either way it cannot fill from here on
     error: str | None  # why it is unknown or refused, when not gone
 
 
-class WorkingOrders(Event):
+class WorkingOrders(Event, frozen=True):
     """All working orders of the account in one read. `requested_ms` is ours, before the request left."""
 
     orders: tuple[WorkingOrder, ...]
     requested_ms: int
 
 
-class AccountSnapshot(Event):
+class AccountSnapshot(Event, frozen=True):
     """Positions, orders and equity of the account in one round of reads."""
 
     equity: Decimal  # account currency, open profit included
@@ -215,14 +215,14 @@ class AccountSnapshot(Event):
     time_ms: int  # venue clock of the position read
 
 
-class RequestBudget(Event):
+class RequestBudget(Event, frozen=True):
     """How many more actions the venue lets this address send (Hyperliquid page 7.2)."""
 
     used: int
     cap: int
 
 
-class ReadFailed(Event):
+class ReadFailed(Event, frozen=True):
     what: str
     error: str
 
@@ -275,73 +275,74 @@ class Action(msgspec.Struct, frozen=True, tag=True):
     pass
 
 
-class Submit(Action):
+class Submit(Action, frozen=True):
     """Send this order now, once."""
 
     order: Order
     reason: str
 
 
-class Arm(Action):
+class Arm(Action, frozen=True):
     """Build and sign this order now, so that a later Submit of the same client_id only hands over bytes."""
 
     order: Order
 
 
-class Cancel(Action):
+class Cancel(Action, frozen=True):
     symbol: str
     order_id: int
     nonce: int
     reason: str
 
 
-class Settle(Action):
+class Settle(Action, frozen=True):
     """Find out what became of `order`: noop on its nonce, then look-ups by client_id, until it is known."""
 
     order: Order
     noops_sent: int  # earlier tries: from the second on, "duplicate nonce" proves nothing (page 3.8)
 
 
-class ReadOrders(Action):
+class ReadOrders(Action, frozen=True):
     """Ask for all working orders; the answer is `WorkingOrders`."""
 
     reason: str
 
 
-class ReadAccount(Action):
-    """Ask for an `AccountSnapshot`, and for the fills since `fills_since_ms`."""
+class ReadAccount(Action, frozen=True):
+    """Ask for an `AccountSnapshot`, and before it for the fills since `fills_since_ms`."""
 
-    fills_since_ms: int  # venue clock
+    fills_since_ms: int | None  # venue clock; None: the stream has brought them all
     reason: str
 
 
-class ReadBars(Action):
+class ReadBars(Action, frozen=True):
     symbol: str
 
 
-class Reconnect(Action):
+class Reconnect(Action, frozen=True):
     """Tear the stream down and connect again: it looks alive and is not."""
 
     reason: str
 
 
-class PollPrices(Action):
+class PollPrices(Action, frozen=True):
     """Start (on) or stop asking for prices over REST."""
 
     on: bool
     reason: str
 
 
-class Note(Action):
+class Note(Action, frozen=True):
     """One log line. `notify` also sends it to the user's channels."""
 
     level: str  # DEBUG, INFO, WARNING, ERROR, CRITICAL
     name: str  # stable event name, listed in core/notes.py
     fields: dict[str, str]
+    text: str = ""  # a sentence for people, at the end of the line
     notify: bool = False
 
 
-class Stop(Action):
+class Stop(Action, frozen=True):
     """End the process with this exit code; positions keep their stop at the venue."""
 
     exit_code: int

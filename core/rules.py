@@ -75,5 +75,6 @@ class Rules(msgspec.Struct, frozen=True):
     use_stream: bool = True
     max_reconnect_attempts: int = 10
     price_note_ms: int = 10_000  # at most one price line a market in this time
+    check_interval_ms: int = 300_000  # between strategy checks while bars come from REST
     can_reduce_only: bool = True  # TopstepX cannot
     position_stops: bool = True  # a stop of size 0 covers whatever is held (Hyperliquid positionTpsl)

@@ -1,0 +1,283 @@
+"""Keep what the venue holds equal to what the position needs: one stop, the right one, confirmed; none when flat.
+
+Called after everything that could have changed either. It compares and takes the next step; it never waits, and asking
+it twice does no harm. Recipes: protocol page 8.4.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from core import orders
+from core.exits import inside_liquidation, is_crossed, stop_level, tighter_tick
+from core.messages import Arm
+from core.model import ZERO, Order, OrderStatus, OrderType, Side, TimeInForce, WorkingOrder
+from core.state import ExitReason, MarketState, OrderRecord, Position, Purpose, VenueStop
+from core.turn import Turn
+
+NAKED_MS_MAX = 2_000  # P2: after that without an accepted stop, the position goes
+UNSEEN_MS_MAX = 5_000  # accepted, but the venue does not list it
+READ_AGAIN_MS = 150
+LISTING_MS = 1_500  # the venue may take some 100 ms to list an accepted trigger (page 10.6)
+STOP_LIFE_MS = 10_000
+RETRY_MS = 250
+MOVE_MS_MIN = 3_000  # each move of the venue's stop costs two of the address's requests and a read of weight 20
+CANCEL_AGAIN_MS = 2_000
+FIRED_MS = 1_000  # after the venue said a stop fired, its fill is given this long before a new stop is placed
+STOP_REACH = Decimal("0.1")  # limit of a market trigger, away from its trigger: right under both readings of page 8.1
+ARM_AGAIN_MS = 60_000
+ARM_LIFE_MS = 150_000
+ARM_DRIFT = Decimal("0.01")  # of the price, before an armed exit is signed anew
+ARM_SPARE_MS = 10_000
+
+
+def protect(turn: Turn, symbol: str) -> None:
+    market = turn.market(symbol)
+    if market.position is None:
+        clean_up(turn, market)
+        return
+    pursue_exit(turn, symbol)
+    market = turn.market(symbol)
+    position = market.position
+    if position is None or not turn.state.synced:
+        return
+    best = tightest(market, position)
+    market = watch_nakedness(turn, market, best)
+    if any(record.is_live and record.purpose is Purpose.EXIT for record in market.orders.values()):
+        return  # the exit decides; a stop placed now could outlive the position
+    pending = [record for record in market.orders.values() if record.is_live and record.purpose is Purpose.STOP]
+    if pending:
+        await_listing(turn, market, pending)
+        return
+    level = inside_liquidation(
+        stop_level(position), position, market.liquidation_price, turn.market_rules(symbol).instrument
+    )
+    if best is None:
+        place_missing(turn, market, position, level)
+    else:
+        trail(turn, market, position, best, level)
+    arm_exit(turn, symbol)
+
+
+def tightest(market: MarketState, position: Position) -> VenueStop | None:
+    covering = [stop for stop in market.stops if stop.cancel_ms is None and stop.covers(position)]
+    return max(covering, key=lambda stop: position.side.sign * stop.trigger_price, default=None)
+
+
+def watch_nakedness(turn: Turn, market: MarketState, best: VenueStop | None) -> MarketState:
+    """Time the moments without a listed stop; past the bound, the position goes (P2)."""
+    symbol, since = market.symbol, market.naked_since_ms
+    if best is not None:
+        if since is not None:
+            turn.note(
+                "INFO", "protected", symbol=symbol, order_id=best.order_id, stop=best.trigger_price,
+                unprotected_ms=turn.now_ms - since,
+            )  # fmt: skip
+            return turn.change(symbol, naked_since_ms=None)
+        return market
+    if since is None:
+        return turn.change(symbol, naked_since_ms=turn.now_ms)
+    accepted = any(
+        record.purpose is Purpose.STOP and record.status is OrderStatus.ACCEPTED for record in market.orders.values()
+    )
+    if turn.now_ms - since > (UNSEEN_MS_MAX if accepted else NAKED_MS_MAX) and market.exit_reason is None:
+        turn.note(
+            "ERROR", "unprotected", symbol=symbol, for_ms=turn.now_ms - since, text="closing the position", notify=True
+        )
+        begin_exit(turn, symbol, ExitReason.UNPROTECTED)
+    return turn.market(symbol)
+
+
+def await_listing(turn: Turn, market: MarketState, pending: list[OrderRecord]) -> None:
+    """Accepted stops answer without an id: only the venue's list shows that one exists (page 8.4, step 2)."""
+    for record in pending:
+        if record.status is OrderStatus.ACCEPTED and turn.now_ms - record.sent_ms > LISTING_MS:
+            turn.note("WARNING", "stop_not_listed", symbol=market.symbol, client_id=record.order.client_id)
+            orders.put_record(turn, msgspec.structs.replace(record, status=OrderStatus.CANCELED))
+    if (
+        any(record.status is OrderStatus.ACCEPTED for record in pending)
+        and turn.now_ms - turn.state.read_orders_ms >= READ_AGAIN_MS
+    ):
+        orders.read_orders(turn, "confirm stop")
+
+
+def place_missing(turn: Turn, market: MarketState, position: Position, level: Decimal) -> None:
+    if turn.now_ms < market.stop_retry_ms or turn.now_ms - market.stop_fired_ms < FIRED_MS:
+        return
+    price = market.current_price
+    if any(p is not None and is_crossed(position, level, p) for p in (price, market.mark)):
+        begin_exit(turn, market.symbol, ExitReason.STOP_LOSS)  # a stop there would be refused or fire at once (8.1)
+        return
+    place_stop(turn, market.symbol, position, level, "protect")
+
+
+def trail(turn: Turn, market: MarketState, position: Position, best: VenueStop, level: Decimal) -> None:
+    """Tighter stop first, cancel the looser ones once it is listed: never a gap (page 8.4, step 3)."""
+    rules = turn.market_rules(market.symbol)
+    step = rules.exits.trailing_step.at(position.best_price, rules.instrument)
+    improvement = position.side.sign * (level - best.trigger_price)
+    price = market.mark or market.current_price
+    may_move = turn.now_ms - market.stop_moved_ms >= MOVE_MS_MIN and has_budget(turn)
+    if improvement >= step and may_move and (price is None or not is_crossed(position, level, price)):
+        turn.change(market.symbol, stop_moved_ms=turn.now_ms)
+        place_stop(turn, market.symbol, position, level, "trail")
+        return
+    for stop in market.stops:
+        redundant = stop.is_stop and stop.order_id != best.order_id
+        asked_lately = stop.cancel_ms is not None and turn.now_ms - stop.cancel_ms < CANCEL_AGAIN_MS
+        if redundant and not asked_lately:
+            orders.cancel(turn, market.symbol, stop.order_id, "looser than the new stop")
+
+
+def has_budget(turn: Turn) -> bool:
+    """Trailing leaves enough of the address budget for getting out (page 7.2)."""
+    return turn.state.budget_left is None or turn.state.budget_left > 200
+
+
+def place_stop(turn: Turn, symbol: str, position: Position, level: Decimal, reason: str) -> None:
+    side = position.side.opposite
+    instrument = turn.market_rules(symbol).instrument
+    whole = turn.rules.position_stops
+    order = Order(
+        client_id=turn.next_client_id(),
+        symbol=symbol,
+        side=side,
+        size=ZERO if whole else position.size,
+        type=OrderType.STOP,
+        price=instrument.round_away(level * (1 + side.sign * STOP_REACH), side),
+        time_in_force=TimeInForce.GTC,
+        trigger_price=tighter_tick(level, position.side, instrument),
+        reduce_only=turn.rules.can_reduce_only,
+        whole_position=whole,
+        nonce=turn.next_nonce(),
+        expires_ms=turn.venue_now_ms + STOP_LIFE_MS,
+    )
+    orders.send(turn, order, Purpose.STOP, reason)
+
+
+# --- leaving --------------------------------------------------------------------------------------------------------
+
+
+def begin_exit(turn: Turn, symbol: str, reason: ExitReason) -> None:
+    """From here on the position is wanted closed; `pursue_exit` sees to it until it is."""
+    market = turn.market(symbol)
+    if market.position is None or market.exit_reason is not None:
+        return
+    turn.change(symbol, exit_reason=reason)
+    pursue_exit(turn, symbol)
+
+
+def pursue_exit(turn: Turn, symbol: str) -> None:
+    """Send the next exit order when one is wanted and none is in flight: size exactly what is held (P4)."""
+    market = turn.market(symbol)
+    position = market.position
+    if market.exit_reason is None or position is None or turn.now_ms < market.exit_retry_ms:
+        return
+    if market.current_price is None:
+        return  # no price to bound the order by; the venue's stop stands, and polling brings one
+    if any(record.is_live and record.purpose is not Purpose.STOP for record in market.orders.values()):
+        return
+    order = market.armed if is_armed(turn, market, position) else None
+    if order is None:
+        order = orders.aggressive_order(turn, symbol, position.side.opposite, position.size, Purpose.EXIT)
+    orders.send(turn, order, Purpose.EXIT, market.exit_reason.value)
+
+
+def is_armed(turn: Turn, market: MarketState, position: Position) -> bool:
+    """Whether the order signed in advance is still the one that would be built now, near enough."""
+    order, price = market.armed, market.current_price
+    if order is None or price is None or order.size != position.size or order.side is not position.side.opposite:
+        return False
+    assert order.expires_ms is not None
+    if order.expires_ms - turn.venue_now_ms < ARM_SPARE_MS:
+        return False
+    reach = order.side.sign * (order.price - price) / price
+    wanted = turn.rules.risk.exit_slippage_pct / 100
+    return wanted - 2 * ARM_DRIFT <= reach <= wanted + 2 * ARM_DRIFT
+
+
+def arm_exit(turn: Turn, symbol: str) -> None:
+    """Have the exit built and signed before the tick that needs it; again when size, price or age make it stale."""
+    market = turn.market(symbol)
+    position, price, order = market.position, market.current_price, market.armed
+    if position is None or price is None or market.exit_reason is not None:
+        return
+    if order is not None and order.size == position.size and turn.now_ms - market.armed_ms < ARM_AGAIN_MS:
+        wanted = price * (1 + order.side.sign * turn.rules.risk.exit_slippage_pct / 100)
+        if abs(order.price - wanted) <= ARM_DRIFT * price:
+            return
+    fresh = orders.aggressive_order(turn, symbol, position.side.opposite, position.size, Purpose.EXIT)
+    fresh = msgspec.structs.replace(fresh, expires_ms=turn.venue_now_ms + ARM_LIFE_MS)
+    turn.change(symbol, armed=fresh, armed_ms=turn.now_ms)
+    turn.act(Arm(fresh))
+
+
+# --- flat -----------------------------------------------------------------------------------------------------------
+
+
+def clean_up(turn: Turn, market: MarketState) -> None:
+    """Flat: cancel what is left and read until nothing is; a leftover stop would guard the next trade (page 8.3)."""
+    if market.clean or not turn.state.synced:
+        return
+    live = [record for record in market.orders.values() if record.is_live]
+    if any(record.purpose is not Purpose.STOP for record in live):
+        return  # an entry or exit in flight: its outcome comes first
+    for stop in market.stops:
+        if stop.cancel_ms is None or turn.now_ms - stop.cancel_ms >= CANCEL_AGAIN_MS:
+            orders.cancel(turn, market.symbol, stop.order_id, "left over while flat")
+    for record in live:
+        if record.status is OrderStatus.ACCEPTED and turn.now_ms - record.sent_ms > LISTING_MS:
+            orders.put_record(turn, msgspec.structs.replace(record, status=OrderStatus.CANCELED))
+    if turn.now_ms - turn.state.read_orders_ms >= READ_AGAIN_MS:
+        orders.read_orders(turn, "verify flat")
+
+
+def apply_listing(turn: Turn, symbol: str, listed: tuple[WorkingOrder, ...], requested_ms: int) -> None:
+    """The venue's list of working orders becomes what we believe rests there for this market."""
+    market = turn.market(symbol)
+    if requested_ms < market.dirty_ms:
+        return  # asked before our latest order or fill: it cannot know
+    asked = {stop.order_id: stop.cancel_ms for stop in market.stops}
+    stops = tuple(
+        VenueStop(o.order_id, o.side, o.trigger_price, o.size, o.whole_position, o.is_stop, asked.get(o.order_id))
+        for o in listed
+        if o.symbol == symbol and o.reduce_only and o.trigger_price is not None
+    )
+    market = turn.change(symbol, stops=stops)
+    for record in [r for r in market.orders.values() if r.is_live and r.purpose is Purpose.STOP]:
+        match = next((s for s in stops if is_same(s, record.order)), None)
+        if match is not None:
+            confirm_stop(turn, record, match)
+    market = turn.market(symbol)
+    if market.position is None and not market.clean and not stops and not any(
+        record.is_live for record in market.orders.values()
+    ):  # fmt: skip
+        turn.change(symbol, clean=True)
+        turn.note("INFO", "market_clean", symbol=symbol)
+    elif market.position is None and stops:
+        turn.change(symbol, clean=False)
+
+
+def is_same(stop: VenueStop, order: Order) -> bool:
+    """The list names no client_id for position stops: side, kind and level identify one (page 8.4, step 6)."""
+    return stop.side is order.side and stop.is_stop and stop.trigger_price == order.trigger_price
+
+
+def confirm_stop(turn: Turn, record: OrderRecord, stop: VenueStop) -> None:
+    """From here on the stop lives in `stops`; the record is done."""
+    symbol = record.order.symbol
+    market = turn.market(symbol)
+    rest = {key: value for key, value in market.orders.items() if key != record.order.client_id}
+    turn.change(symbol, orders=rest)
+    turn.note(
+        "INFO", "stop_confirmed", symbol=symbol, client_id=record.order.client_id, order_id=stop.order_id,
+        trigger_price=stop.trigger_price, after_ms=turn.now_ms - record.sent_ms,
+    )  # fmt: skip
+
+
+def unprotected_side(market: MarketState) -> Side | None:
+    """The side of an open position without a listed stop; None when flat or protected."""
+    position = market.position
+    if position is None or tightest(market, position) is not None:
+        return None
+    return position.side

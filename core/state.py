@@ -1,0 +1,152 @@
+"""Everything the bot knows, as one frozen value. The shell keeps it, the journal can hold it, `decide` replaces it."""
+
+import enum
+from decimal import Decimal
+
+import msgspec
+
+from core.model import ZERO, Bar, Order, OrderStatus, Side
+
+
+class Purpose(enum.Enum):
+    ENTRY = "ENTRY"
+    EXIT = "EXIT"
+    STOP = "STOP"  # the protection that rests at the venue
+
+
+class ExitReason(enum.Enum):
+    STOP_LOSS = "STOP_LOSS"
+    TRAILING_STOP = "TRAILING_STOP"
+    TAKE_PROFIT = "TAKE_PROFIT"
+    TIME_LIMIT = "TIME_LIMIT"
+    SIGNAL = "SIGNAL"  # the strategy wants out
+    UNPROTECTED = "UNPROTECTED"  # no stop at the venue in time (P2)
+    DAILY_LOSS = "DAILY_LOSS"
+    FLATTEN = "FLATTEN"  # the user asked
+    FLIPPED = "FLIPPED"  # an exit opened the other side: repaired at once (P4)
+
+
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """What we hold in one market, with its exit levels settled so that a trade needs three comparisons."""
+
+    side: Side
+    size: Decimal  # > 0
+    entry_price: Decimal
+    entry_ms: int  # our clock
+    best_price: Decimal  # the most favourable trade since entry
+    stop_price: Decimal  # initial stop, tick-rounded
+    target_price: Decimal | None
+    trail_price: Decimal | None  # None until activated
+    adopted: bool = False  # opened by hand, or found at start
+
+
+class OrderRecord(msgspec.Struct, frozen=True):
+    """An order of ours from the decision to its final state, and a little longer (late fills)."""
+
+    order: Order
+    purpose: Purpose
+    status: OrderStatus
+    sent_ms: int
+    reason: str
+    order_id: int | None = None
+    filled_size: Decimal = ZERO  # the most we have been told, by answers or by fills
+    booked_size: Decimal = ZERO  # the part of it that has arrived as fills
+    noops_sent: int = 0
+    settle_ms: int | None = None  # when to ask (again) what became of it; UNKNOWN only
+    final_ms: int | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return not self.status.is_final
+
+
+class VenueStop(msgspec.Struct, frozen=True):
+    """A stop as the venue lists it: what protects the position if the bot dies now."""
+
+    order_id: int
+    side: Side
+    trigger_price: Decimal
+    size: Decimal  # 0 with whole_position
+    whole_position: bool
+    is_stop: bool = True  # False: a reduce-only take-profit trigger, listed because it outlives a position too
+    cancel_ms: int | None = None  # when we asked for its cancellation
+
+    def covers(self, position: Position) -> bool:
+        enough = self.whole_position or self.size >= position.size
+        return self.is_stop and enough and self.side is position.side.opposite
+
+
+class MarketState(msgspec.Struct, frozen=True):
+    symbol: str
+    # prices
+    current_price: Decimal | None = None
+    price_time_ms: int = 0  # venue clock of the newest price
+    price_received_ms: int = 0  # our clock, the same price
+    price_source: str = "none"  # websocket, rest
+    lag_ms: int | None = None  # venue to us, offset corrected, of the newest price
+    heard_ms: int = 0  # anything at all about this market
+    verdict: str = "silent"
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    mark: Decimal | None = None
+    noted_ms: int = 0  # last price line
+    # bars
+    bars: tuple[Bar, ...] = ()  # closed, oldest first
+    forming: Bar | None = None
+    bars_read_ms: int = 0  # when history was last asked for
+    signal_bar_ms: int | None = None  # open_ms of the last bar the strategy has seen
+    # what we hold, want and have sent
+    position: Position | None = None
+    orders: dict[str, OrderRecord] = {}
+    stops: tuple[VenueStop, ...] = ()
+    liquidation_price: Decimal | None = None
+    exit_reason: ExitReason | None = None  # set until flat: the exit is pursued
+    exit_retry_ms: int = 0
+    wish: Side | None = None  # the strategy's reversal, waiting for flat and clean
+    wish_until_ms: int = 0
+    armed: Order | None = None
+    armed_ms: int = 0
+    # protection
+    naked_since_ms: int | None = None
+    stop_retry_ms: int = 0
+    stop_moved_ms: int = 0
+    stop_fired_ms: int = 0  # the venue reported our stop as filled; the fill may still be on its way
+    clean: bool = False  # flat, and a read since has shown no leftover order that could act
+    dirty_ms: int = 0  # our clock: reads requested before this do not know the latest fill or order
+
+
+class State(msgspec.Struct, frozen=True):
+    markets: dict[str, MarketState] = {}
+    run_id: int = 0
+    last_id: int = 0
+    last_nonce: int = 0
+    offset_ms: int = 0  # venue clock minus ours
+    synced: bool = False  # an account snapshot has been applied in this run
+    halted: str | None = None  # why entries are off until a restart
+    journal_ok: bool = True
+    order_errors: int = 0  # rejections in a row
+    stream_up: bool = False
+    stream_attempt: int = 0
+    stream_mode: str = "reconnecting"  # websocket, reconnecting, rest_fallback
+    polling: bool = False
+    equity: Decimal | None = None  # at equity_ms, open profit included
+    equity_open_pnl: Decimal = ZERO  # open profit contained in `equity`
+    available: Decimal | None = None
+    day: int = 0  # UTC day number of the figures below
+    day_realized: Decimal = ZERO  # closed profit minus fees since 00:00 UTC
+    fill_ids: tuple[str, ...] = ()  # the newest ones, to book each once
+    last_fill_ms: int = 0  # venue clock
+    unmanaged: tuple[str, ...] = ()  # positions in markets that are not configured
+    read_orders_ms: int = 0  # when the last read of each kind was asked for
+    read_account_ms: int = 0
+    account_due_ms: int = 0  # when the next account read is due
+    budget_left: int | None = None
+    snapshots: int = 0
+
+
+def open_pnl(market: MarketState, multiplier: Decimal) -> Decimal:
+    """Open profit at the newest price (account currency), 0 when flat or priceless."""
+    position = market.position
+    if position is None or market.current_price is None:
+        return ZERO
+    return position.side.sign * (market.current_price - position.entry_price) * position.size * multiplier

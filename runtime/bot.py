@@ -1,0 +1,292 @@
+"""The main loop: drain the inbox, write, decide, write, act. It owns the state and the journal; nothing else does.
+
+It never waits for the network or for a disk sync (P5): what takes time goes to a thread that answers by the inbox.
+"""
+
+import logging
+import queue
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from core.decide import decide
+from core.messages import (
+    AnyAction,
+    AnyEvent,
+    CoreFault,
+    FlattenRequested,
+    Frame,
+    JournalFailed,
+    JournalRestored,
+    Note,
+    Started,
+    Stop,
+    Submit,
+    Tick,
+)
+from core.model import Book, MarkPrice, Quote, Trade
+from core.protection import unprotected_side
+from core.risk import daily_pnl, equity_now
+from core.rules import Rules
+from core.state import State
+from core.turn import Strategies
+from runtime import ledger as books
+from runtime.clock import Clock
+from runtime.journal import Journal, action_line, event_line, frame_line
+from runtime.ledger import Ledger
+from runtime.logs import line
+from runtime.orders import Armed
+
+log = logging.getLogger("bot")
+
+BATCH = 512  # items decided between two looks at the clock
+TICK_MS = 1_000
+BUSY_TICK_MS = 200  # while something is in flight or unprotected
+SNAPSHOT_MS = 30_000
+STOP_MS = 4_000  # how long a stop waits for answers in flight and for missing stops
+ARMED_KEPT = 64
+MARKET_DATA = (Trade, Quote, Book, MarkPrice)
+
+
+class Executor(Protocol):
+    """Carries out what leaves the brain. None of these may wait."""
+
+    def act(self, action: AnyAction, body: bytes | None) -> None: ...
+
+    def on_market_data(self, event: AnyEvent) -> None:
+        """Sees every price before it is decided on: the dry run matches its orders against it."""
+
+
+class Bot:
+    def __init__(
+        self,
+        *,
+        state: State,
+        rules: Rules,
+        strategies: Strategies,
+        run_id: int,
+        inbox: "queue.Queue[Any]",
+        executor: Executor,
+        journal: Journal,
+        ledger: Ledger,
+        clock: Clock,
+        publish: Callable[[State], None],
+        notify: Callable[[str], None],
+        is_flatten_asked: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.state = state
+        self._rules, self._strategies, self._run_id = rules, strategies, run_id
+        self._inbox, self._executor, self._clock = inbox, executor, clock
+        self._journal, self._ledger = journal, ledger
+        self._publish, self._notify, self._is_flatten_asked = publish, notify, is_flatten_asked
+        self._armed: dict[str, bytes] = {}
+        self._matches_paper = rules.dry_run
+        self._stop: Stop | None = None
+        self._stop_by_ms = 0
+        self._journal_fails = False
+        self._next_tick_ms = 0
+        self._next_second_ms = 0
+        self._next_snapshot_ms = 0
+        self._until_ms: int | None = None
+
+    def run(self, for_s: float | None = None) -> int:
+        """Until a Stop, or for `for_s` seconds; returns the exit code."""
+        now_ms = self._clock.now_ms()
+        self._until_ms = None if for_s is None else now_ms + int(for_s * 1000)
+        self._open_journal(now_ms)
+        self.take([Started(run_id=self._run_id, rules=self._rules, received_ms=now_ms)])
+        while not self._is_over():
+            self.take(self._drain())
+            self._on_time()
+        self._leave()
+        assert self._stop is not None
+        return self._stop.exit_code
+
+    def ask_to_stop(self, reason: str, exit_code: int = 0) -> None:
+        """From a signal handler: only plain assignments."""
+        if self._stop is None:
+            self._stop = Stop(exit_code, reason)
+
+    # --- one batch ----------------------------------------------------------------------------------------------------
+
+    def _drain(self) -> list[Any]:
+        """Everything that waits, at most a batch; waits itself until the next tick is due."""
+        wait_s = min(max(0, self._next_tick_ms - self._clock.now_ms()), TICK_MS) / 1000
+        batch: list[Any] = []
+        try:
+            batch.append(self._inbox.get(timeout=wait_s))
+            while len(batch) < BATCH:
+                batch.append(self._inbox.get_nowait())
+        except queue.Empty:
+            pass
+        return batch
+
+    def take(self, batch: list[Any]) -> None:
+        """Write all of it, then decide on each in order."""
+        lines = []
+        for item in batch:
+            if type(item) is Frame:
+                lines.append(frame_line(item))
+            elif type(item) is Armed:
+                self._keep_armed(item)
+            else:
+                lines.append(event_line(item))
+        if lines:
+            self._write(b"".join(lines))
+        for item in batch:
+            if type(item) is Frame:
+                for event in item.events:
+                    self._step(event)
+            elif type(item) is not Armed:
+                self._step(item)
+
+    def _step(self, event: AnyEvent) -> None:
+        if self._matches_paper and isinstance(event, MARKET_DATA):
+            self._executor.on_market_data(event)
+        try:
+            self.state, actions = decide(self.state, event, self._rules, self._strategies)
+        except Exception as e:  # a bug: the state before the event stands, entries end, stops stay (P9)
+            if isinstance(event, CoreFault):
+                raise
+            where = traceback.extract_tb(e.__traceback__)[-1]
+            error = f"{e!r} at {where.filename.rsplit('/', 1)[-1]}:{where.lineno} on {type(event).__name__}"
+            log.critical(line("fault", {"error": error}))
+            self.take([CoreFault(error=error, received_ms=event.received_ms)])
+            return
+        if type(event) not in MARKET_DATA:
+            self._ledger.book(books.rows_of(event, event.received_ms))
+        if actions:
+            self._act(actions, event.received_ms)
+
+    def _act(self, actions: list[AnyAction], now_ms: int) -> None:
+        self._write(b"".join(map(action_line, actions)))  # before anything is sent: a crash must not hide an order
+        for action in actions:
+            match action:
+                case Note():
+                    self._say(action)
+                case Stop():
+                    self.ask_to_stop(action.reason, action.exit_code)
+                case Submit():
+                    self._executor.act(action, self._armed.pop(action.order.client_id, None))
+                    self._ledger.book(books.rows_of(action, now_ms))
+                case _:
+                    self._executor.act(action, None)
+
+    def _say(self, note: Note) -> None:
+        text = line(note.name, note.fields, note.text)
+        log.log(logging.getLevelNamesMapping()[note.level], text)
+        if note.notify:
+            self._notify(text)
+
+    def _keep_armed(self, armed: Armed) -> None:
+        self._armed[armed.client_id] = armed.body
+        while len(self._armed) > ARMED_KEPT:  # signed and never needed: the oldest have long expired
+            self._armed.pop(next(iter(self._armed)))
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _on_time(self) -> None:
+        now_ms = self._clock.now_ms()
+        if now_ms >= self._next_tick_ms:
+            self._next_tick_ms = now_ms + (BUSY_TICK_MS if self._is_busy() else TICK_MS)
+            self.take([Tick(received_ms=now_ms)])
+        elif self._is_busy():
+            self._next_tick_ms = min(self._next_tick_ms, now_ms + BUSY_TICK_MS)
+        if now_ms >= self._next_second_ms:
+            self._next_second_ms = now_ms + 1_000
+            self._each_second(now_ms)
+        if self._until_ms is not None and now_ms >= self._until_ms:
+            self.ask_to_stop("the time asked for is over")
+
+    def _each_second(self, now_ms: int) -> None:
+        self._publish(self.state)
+        if self._is_flatten_asked():
+            self.take([FlattenRequested(received_ms=now_ms)])
+        if self._journal.is_due(now_ms):
+            self._open_journal(now_ms)
+        if now_ms >= self._next_snapshot_ms:
+            self._next_snapshot_ms = now_ms + SNAPSHOT_MS
+            self._snapshot()
+            equity = equity_now(self.state, self._rules)
+            if equity is not None:
+                pnl = daily_pnl(self.state, self._rules)
+                self._ledger.book([books.equity_row(now_ms, f"{equity:.6f}", f"{pnl:.6f}")])
+
+    def _is_busy(self) -> bool:
+        for market in self.state.markets.values():
+            if market.naked_since_ms is not None or (market.position is None and not market.clean):
+                return True
+            if any(record.is_live for record in market.orders.values()) or market.exit_reason is not None:
+                return True
+        return False
+
+    # --- journal ------------------------------------------------------------------------------------------------------
+
+    def _open_journal(self, now_ms: int) -> None:
+        try:
+            self._journal.rotate(now_ms, self.state, self._rules)
+        except OSError as e:
+            self._journal_failed(e)
+
+    def _snapshot(self) -> None:
+        try:
+            self._journal.write_snapshot(self.state, self._rules)
+        except OSError as e:
+            self._journal_failed(e)
+
+    def _write(self, lines: bytes) -> None:
+        try:
+            self._journal.write(lines)
+        except OSError as e:
+            self._journal_failed(e)
+            return
+        if self._journal_fails:
+            self._journal_fails = False
+            self.take([JournalRestored(received_ms=self._clock.now_ms())])
+
+    def _journal_failed(self, error: OSError) -> None:
+        """Said once, not written: there is nowhere to write it. Exits go on, entries end (design section 3)."""
+        if not self._journal_fails:
+            self._journal_fails = True
+            self._step(JournalFailed(error=str(error), received_ms=self._clock.now_ms()))
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _is_over(self) -> bool:
+        """Whether to end now: asked to, and nothing is in the air any more (or its time is up)."""
+        if self._stop is None:
+            return False
+        now_ms = self._clock.now_ms()
+        if self._stop_by_ms == 0:
+            self._stop_by_ms = now_ms + STOP_MS
+            log.info(line("stopping", {"reason": self._stop.reason}))
+            self._step_halt()
+        in_air = any(record.is_live for market in self.state.markets.values() for record in market.orders.values())
+        naked = any(unprotected_side(market) is not None for market in self.state.markets.values())
+        return now_ms >= self._stop_by_ms or not (in_air or naked)
+
+    def _step_halt(self) -> None:
+        """No entry may start while the bot is on its way out."""
+        if self.state.halted is None:
+            self.state = msgspec.structs.replace(self.state, halted="stopping")
+
+    def _leave(self) -> None:
+        for symbol, market in self.state.markets.items():
+            position = market.position
+            if position is None:
+                continue
+            stop = next((s for s in market.stops if s.covers(position)), None)
+            fields = {"symbol": symbol, "side": position.side.value, "size": str(position.size)}
+            if stop is None:
+                log.critical(line("left_unprotected", fields, "NO stop is confirmed at the venue: act by hand"))
+                self._notify(line("left_unprotected", fields))
+            else:
+                fields |= {"order_id": str(stop.order_id), "stop": str(stop.trigger_price)}
+                log.warning(line("left_protected", fields, "the venue keeps this stop while the bot is away"))
+        self._snapshot()
+        self._journal.close()
+        self._publish(self.state)
+        assert self._stop is not None
+        log.info(line("stopped", {"reason": self._stop.reason, "exit_code": str(self._stop.exit_code)}))

@@ -1,0 +1,251 @@
+"""The flight recorder: every event before it is decided on, every action before it is sent.
+
+`logs/journal-YYYYMMDD.jsonl`, one JSON object a line, of one of four kinds:
+
+    {"event": {"type": "Tick", ...}}     what entered the brain
+    {"frame": <text as received>, "ms": 1790000000000}   a WebSocket frame; replay decodes it again
+    {"action": {"type": "Submit", ...}}  what left it
+    {"snapshot": {...}, "rules": {...}}  the whole state, so that a start need not read everything
+
+Each write is handed to the kernel at once (it survives `kill -9`), never synced on the hot path. A torn last line is
+dropped when read. Old files are compressed and the oldest deleted, days without fills first.
+"""
+
+import datetime
+import gzip
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from core.messages import AnyAction, AnyEvent, Frame
+from core.model import Fill
+from core.rules import Rules
+from core.state import State
+
+PART_BYTES = 256 * 1024 * 1024
+log = logging.getLogger("journal")
+_encoder = msgspec.json.Encoder()
+
+
+class Record(msgspec.Struct):
+    """One line, decoded. Exactly one of the first four is set."""
+
+    event: AnyEvent | None = None
+    frame: msgspec.Raw | None = None
+    action: AnyAction | None = None
+    snapshot: State | None = None
+    rules: Rules | None = None
+    ms: int = 0
+
+
+_decoder = msgspec.json.Decoder(Record)
+
+
+def event_line(event: AnyEvent) -> bytes:
+    return b'{"event":' + _encoder.encode(event) + b"}\n"
+
+
+def frame_line(frame: Frame) -> bytes:
+    text = frame.raw.replace(b"\n", b" ") if b"\n" in frame.raw else frame.raw
+    return b'{"frame":%b,"ms":%d}\n' % (text, frame.received_ms)
+
+
+def action_line(action: AnyAction) -> bytes:
+    return b'{"action":' + _encoder.encode(action) + b"}\n"
+
+
+class Journal:
+    """Appends lines to today's file. Owned by the main thread; `write` may raise OSError (disk full, read-only)."""
+
+    def __init__(self, folder: Path, max_mb: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_mb * 1024 * 1024
+        self._fd: int | None = None
+        self._path: Path | None = None
+        self._day = ""
+        self._torn = False  # the last write failed half-way: the next one begins a new line
+        self.bytes_written = 0  # in the current file
+
+    def write(self, lines: bytes) -> None:
+        """Append whole lines. After an error the next call starts on a fresh line."""
+        if self._fd is None:
+            raise OSError("journal is not open")
+        if self._torn:
+            lines = b"\n" + lines
+        view = memoryview(lines)
+        try:
+            while view:
+                written = os.write(self._fd, view)
+                self.bytes_written += written
+                view = view[written:]
+        except OSError:
+            self._torn = True
+            raise
+        self._torn = False
+
+    def write_snapshot(self, state: State, rules: Rules, with_bars: bool = False) -> None:
+        """The whole state; bars only where a replay begins (a restart reads them from the venue anyway)."""
+        if not with_bars:
+            markets = {
+                symbol: msgspec.structs.replace(market, bars=(), forming=None)
+                for symbol, market in state.markets.items()
+            }
+            state = msgspec.structs.replace(state, markets=markets)
+        self.write(b'{"snapshot":' + _encoder.encode(state) + b',"rules":' + _encoder.encode(rules) + b"}\n")
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether a new file should begin: a new day, or a part that grew large."""
+        return self._fd is None or day_of(now_ms) != self._day or self.bytes_written > PART_BYTES
+
+    def rotate(self, now_ms: int, state: State, rules: Rules) -> None:
+        """Begin a new file with the whole state, so that it can be replayed by itself; tidy the others behind it."""
+        self.close()
+        self._day = day_of(now_ms)
+        self._path = next_path(self._folder, self._day)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        self._fd = os.open(self._path, flags, 0o600)
+        self.bytes_written = self._path.stat().st_size
+        self._torn = self.bytes_written > 0 and not ends_with_newline(self._path)
+        self.write_snapshot(state, rules, with_bars=True)
+        threading.Thread(
+            target=tidy, args=(self._folder, self._path.name, self._max_bytes), name="journal-tidy", daemon=True
+        ).start()
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def day_of(now_ms: int) -> str:
+    return datetime.datetime.fromtimestamp(now_ms / 1000, datetime.UTC).strftime("%Y%m%d")
+
+
+def next_path(folder: Path, day: str) -> Path:
+    """Today's file, or its next part when that one is full or compressed already."""
+    part = 1
+    while True:
+        path = folder / (f"journal-{day}.jsonl" if part == 1 else f"journal-{day}.{part}.jsonl")
+        packed = any(folder.glob(path.name.removesuffix(".jsonl") + ".*gz"))
+        if not packed and (not path.exists() or path.stat().st_size < PART_BYTES):
+            return path
+        part += 1
+
+
+def ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def files(folder: Path) -> list[Path]:
+    """All journal files, oldest first."""
+    return sorted(folder.glob("journal-*.jsonl*"), key=sort_key)
+
+
+def sort_key(path: Path) -> tuple[str, int]:
+    parts = path.name.removeprefix("journal-").split(".")
+    return parts[0], int(parts[1]) if parts[1].isdigit() else 1
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Every whole line, oldest first. A line that is torn (a crash, a full disk) is left out."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        for line in file:
+            if not line.endswith(b"\n") or line == b"\n":
+                continue
+            try:
+                yield _decoder.decode(line)
+            except msgspec.MsgspecError:
+                continue  # torn: the next write began a new line
+
+
+def read_tail(folder: Path) -> tuple[State | None, Rules | None, list[Record]]:
+    """The newest snapshot and every record after it: what a start rebuilds its state from."""
+    for path in reversed(files(folder)):
+        lines = lines_since_snapshot(path)
+        if lines is None:
+            continue
+        records = []
+        for line in lines:
+            try:
+                records.append(_decoder.decode(line))
+            except msgspec.MsgspecError:
+                continue  # the torn end of a killed run
+        if records and records[0].snapshot is not None:
+            return records[0].snapshot, records[0].rules, records[1:]
+    return None, None, []
+
+
+def lines_since_snapshot(path: Path) -> list[bytes] | None:
+    """Lines from the last decodable snapshot on, read from the end; None when the file holds none."""
+    mark = b'{"snapshot":'
+    if path.suffix == ".gz":
+        with gzip.open(path, "rb") as packed:
+            data = packed.read()
+    else:
+        data = tail_with(path, mark)
+    end = len(data)
+    while True:
+        at = data.rfind(mark, 0, end)
+        if at < 0:
+            return None
+        if at == 0 or data[at - 1 : at] == b"\n":
+            lines = [line for line in data[at:].split(b"\n") if line]
+            try:
+                _decoder.decode(lines[0])
+                return lines
+            except msgspec.MsgspecError:
+                pass  # torn while it was written: the one before it counts
+        end = at
+
+
+def tail_with(path: Path, mark: bytes) -> bytes:
+    """The end of the file, large enough to hold two snapshots (the last may be torn), or all of it."""
+    size = path.stat().st_size
+    length = 1 << 20
+    with path.open("rb") as file:
+        while True:
+            file.seek(max(0, size - length))
+            data = file.read()
+            if length >= size or data.count(b"\n" + mark) >= 2:
+                return data
+            length *= 4
+
+
+def tidy(folder: Path, current: str, max_bytes: int) -> None:
+    """Compress finished files; while all together are too large, delete the oldest, those without fills first."""
+    try:
+        _tidy(folder, current, max_bytes)
+    except OSError as e:  # a full disk, a file held open elsewhere: the next rotation tries again
+        log.warning("journal_tidy_failed error=%r", str(e))
+
+
+def _tidy(folder: Path, current: str, max_bytes: int) -> None:
+    for path in files(folder):
+        if path.name == current or path.suffix == ".gz":
+            continue
+        kind = "fills.jsonl.gz" if holds_fills(path) else "jsonl.gz"
+        packed = path.with_name(path.name.removesuffix("jsonl") + kind)
+        with path.open("rb") as source, gzip.open(packed, "wb", compresslevel=3) as target:
+            shutil.copyfileobj(source, target, 64 * 1024)
+        path.unlink()
+    kept = [path for path in files(folder) if path.name != current]
+    total = sum(path.stat().st_size for path in kept)
+    for path in sorted(kept, key=lambda p: (".fills." in p.name, sort_key(p))):
+        if total <= max_bytes:
+            return
+        total -= path.stat().st_size
+        path.unlink()
+
+
+def holds_fills(path: Path) -> bool:
+    marks = (b'"type":"' + Fill.__name__.encode() + b'"', b'"channel":"userFills"')
+    with path.open("rb") as file:
+        return any(marks[0] in line or (marks[1] in line and b"isSnapshot" not in line) for line in file)
