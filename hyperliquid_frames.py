@@ -1,0 +1,553 @@
+"""Hyperliquid WebSocket frames to events: pure, the same for the live stream and for a replay (protocol page 1.3, 1.6).
+
+`decode_frame` reads one frame; `FrameReader` adds the memory that drops what the venue sends twice.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from core.messages import AnyEvent, BarUpdate, OrderUpdate
+from core.model import Bar, Book, Fill, MarkPrice, OrderStatus, Quote, Side, Trade
+from runtime.stream import BadFrame
+
+GREETING = b"Websocket connection established."  # page 1.1: plain text, before any JSON
+
+
+# --- answers that are not events ------------------------------------------------------------------------------------
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """The venue echoes a (un)subscription, defaults filled in: match it by subset."""
+
+    method: str
+    subscription: dict[str, Any]
+
+
+class Pong(msgspec.Struct, frozen=True):
+    pass
+
+
+class FillsSnapshot(msgspec.Struct, frozen=True):
+    """History of the user's fills, sent after a subscribe; it may be empty."""
+
+    count: int
+
+
+class VenueError(msgspec.Struct, frozen=True):
+    """Channel `error`. `subscription` is the request echoed in the text, None where it echoes none."""
+
+    text: str
+    subscription: dict[str, Any] | None
+
+    @property
+    def is_success(self) -> bool:
+        """The venue already is where we wanted it (page 1.3)."""
+        return self.text.startswith(("Already subscribed", "Already unsubscribed"))
+
+
+Control = Ack | Pong | FillsSnapshot | VenueError
+Decoded = tuple[tuple[AnyEvent, ...], Control | None]
+
+
+# --- the wire's shapes: only what is read; unknown keys are skipped -------------------------------------------------
+
+Millis = Annotated[int, msgspec.Meta(gt=0, lt=10**14)]
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Coin = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+SIDES = {"B": Side.BUY, "A": Side.SELL}
+
+
+class _Trade(msgspec.Struct, gc=False):
+    coin: Coin
+    side: Literal["A", "B"]
+    px: str
+    sz: str
+    time: Millis
+    tid: Id
+
+
+class _Level(msgspec.Struct, gc=False):
+    px: str
+    sz: str
+
+
+class _Bbo(msgspec.Struct):
+    coin: Coin
+    time: Millis
+    bbo: tuple[_Level | None, _Level | None]
+
+
+class _Book(msgspec.Struct):
+    coin: Coin
+    time: Millis
+    levels: tuple[list[_Level], list[_Level]]
+
+
+class _Candle(msgspec.Struct, gc=False):
+    t: Millis
+    T: Millis
+    s: Coin
+    o: str
+    h: str
+    l: str  # noqa: E741 the venue's key
+    c: str
+    v: str
+
+
+class _Ctx(msgspec.Struct, gc=False):
+    markPx: str
+    oraclePx: str | None = None
+    midPx: str | None = None
+
+
+class _AssetCtx(msgspec.Struct):
+    coin: Coin
+    ctx: _Ctx
+
+
+class _Liquidation(msgspec.Struct, gc=False):
+    liquidatedUser: str | None = None
+
+
+class _Fill(msgspec.Struct):
+    coin: Coin
+    px: str
+    sz: str
+    side: Literal["A", "B"]
+    time: Millis
+    closedPnl: str
+    oid: Id
+    fee: str
+    tid: Id
+    startPosition: str | None = None
+    cloid: str | None = None
+    liquidation: _Liquidation | None = None
+
+
+class _UserFills(msgspec.Struct):
+    user: str
+    fills: list[_Fill]
+    isSnapshot: bool | None = None  # later frames leave the key out
+
+
+class _UserEvents(msgspec.Struct):
+    fills: list[_Fill] | None = None  # the other variants (funding, liquidation, ...) hold nothing we decide on
+
+
+class _Order(msgspec.Struct):
+    coin: Coin
+    sz: str
+    oid: Id
+    cloid: str | None = None
+
+
+class _OrderUpdate(msgspec.Struct):
+    order: _Order
+    status: str
+    statusTimestamp: Millis
+
+
+class _Ack(msgspec.Struct):
+    method: str
+    subscription: dict[str, Any]
+
+
+class _Frame(msgspec.Struct, tag_field="channel"):
+    pass
+
+
+class TradesFrame(_Frame, tag="trades"):
+    data: list[_Trade]
+
+
+class BboFrame(_Frame, tag="bbo"):
+    data: _Bbo
+
+
+class BookFrame(_Frame, tag="l2Book"):
+    data: _Book
+
+
+class CandleFrame(_Frame, tag="candle"):
+    data: _Candle | list[_Candle]  # one object live, an array in the docs
+
+
+class CtxFrame(_Frame, tag="activeAssetCtx"):
+    data: _AssetCtx
+
+
+class UserFillsFrame(_Frame, tag="userFills"):
+    data: _UserFills
+
+
+class UserFrame(_Frame, tag="user"):
+    data: _UserEvents
+
+
+class OrderUpdatesFrame(_Frame, tag="orderUpdates"):
+    data: list[_OrderUpdate]
+
+
+class AckFrame(_Frame, tag="subscriptionResponse"):
+    data: _Ack
+
+
+class ErrorFrame(_Frame, tag="error"):
+    data: str
+
+
+class PongFrame(_Frame, tag="pong"):
+    pass
+
+
+class PostFrame(_Frame, tag="post"):
+    pass
+
+
+class _Envelope(msgspec.Struct):
+    channel: str
+
+
+_FRAMES = (
+    TradesFrame
+    | BboFrame
+    | BookFrame
+    | CandleFrame
+    | CtxFrame
+    | UserFillsFrame
+    | UserFrame
+    | OrderUpdatesFrame
+    | AckFrame
+    | ErrorFrame
+    | PongFrame
+    | PostFrame
+)
+CHANNELS = frozenset(f.__struct_config__.tag for f in _FRAMES.__args__)
+_decode = msgspec.json.Decoder(_FRAMES).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+# Plain decimals below 10^12 with at most 20 places: no sign, exponent, NaN, blank or foreign digit gets through.
+_plain = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,20})?").fullmatch
+_signed = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,20})?").fullmatch
+
+
+@lru_cache(maxsize=8192)  # the same prices come again and again; keys are at most 33 characters
+def _known_positive(text: str) -> Decimal:
+    value = Decimal(text) if _plain(text) else None
+    if not value:
+        raise BadFrame("bad_number", f"{text[:40]!r} is not a plain positive number")
+    return value
+
+
+def _positive(text: str) -> Decimal:
+    if len(text) > 33:  # a long one is never put in the cache
+        raise BadFrame("bad_number", f"{len(text)} characters")
+    return _known_positive(text)
+
+
+def _not_negative(text: str) -> Decimal:
+    if not _plain(text):
+        raise BadFrame("bad_number", f"{text[:40]!r} is not a plain number")
+    return Decimal(text)
+
+
+def _any_sign(text: str) -> Decimal:
+    if not _signed(text):
+        raise BadFrame("bad_number", f"{text[:40]!r} is not a plain number")
+    return Decimal(text)
+
+
+# --- frame by frame -------------------------------------------------------------------------------------------------
+
+
+def _trades(frame: TradesFrame, now_ms: int, user: str | None) -> Decoded:
+    events = [Trade(t.coin, _positive(t.px), _positive(t.sz), SIDES[t.side], t.tid, t.time, now_ms) for t in frame.data]
+    return tuple(events), None
+
+
+def _bbo(frame: BboFrame, now_ms: int, user: str | None) -> Decoded:
+    data = frame.data
+    bid, ask = data.bbo
+    quote = Quote(
+        data.coin,
+        None if bid is None else _positive(bid.px),
+        None if bid is None else _positive(bid.sz),
+        None if ask is None else _positive(ask.px),
+        None if ask is None else _positive(ask.sz),
+        data.time,
+        now_ms,
+    )
+    return (quote,), None
+
+
+def _book(frame: BookFrame, now_ms: int, user: str | None) -> Decoded:
+    data = frame.data
+    bids, asks = (tuple((_positive(v.px), _positive(v.sz)) for v in side) for side in data.levels)
+    return (Book(data.coin, bids, asks, data.time, now_ms),), None
+
+
+def _candle(frame: CandleFrame, now_ms: int, user: str | None) -> Decoded:
+    rows = frame.data if isinstance(frame.data, list) else [frame.data]
+    return tuple(BarUpdate(symbol=row.s, bar=_bar(row), received_ms=now_ms) for row in rows), None
+
+
+def _bar(row: _Candle) -> Bar:
+    bar = Bar(
+        row.t, row.T, _positive(row.o), _positive(row.h), _positive(row.l), _positive(row.c), _not_negative(row.v)
+    )
+    if row.t > row.T or not (bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high):
+        raise BadFrame("bad_bar", "its prices or times contradict each other")
+    return bar
+
+
+def _ctx(frame: CtxFrame, now_ms: int, user: str | None) -> Decoded:
+    ctx = frame.data.ctx
+    oracle = None if ctx.oraclePx is None else _positive(ctx.oraclePx)
+    mid = None if ctx.midPx is None else _positive(ctx.midPx)
+    return (MarkPrice(frame.data.coin, _positive(ctx.markPx), oracle, mid, now_ms),), None
+
+
+def _user_fills(frame: UserFillsFrame, now_ms: int, user: str | None) -> Decoded:
+    data = frame.data
+    if user is not None and data.user.lower() != user.lower():
+        raise BadFrame("other_user", "fills of another account")
+    is_snapshot = bool(data.isSnapshot)
+    fills = chain_fills(_fill(f, now_ms, data.user, is_snapshot) for f in data.fills)
+    return fills, FillsSnapshot(len(fills)) if is_snapshot else None
+
+
+def _user_events(frame: UserFrame, now_ms: int, user: str | None) -> Decoded:
+    return chain_fills(_fill(f, now_ms, user, False) for f in frame.data.fills or ()), None
+
+
+def _fill(fill: _Fill, now_ms: int, user: str | None, is_snapshot: bool) -> Fill:
+    liquidated = fill.liquidation.liquidatedUser if fill.liquidation else None  # also set when we were the other side
+    return Fill(
+        symbol=fill.coin,
+        side=SIDES[fill.side],
+        price=_positive(fill.px),
+        size=_positive(fill.sz),
+        fee=_any_sign(fill.fee),
+        closed_pnl=_any_sign(fill.closedPnl),
+        order_id=fill.oid,
+        client_id=fill.cloid,
+        fill_id=f"{fill.time}:{fill.coin}:{fill.tid}",
+        time_ms=fill.time,
+        received_ms=now_ms,
+        start_position=None if fill.startPosition is None else _any_sign(fill.startPosition),
+        is_snapshot=is_snapshot,
+        is_liquidation=liquidated is not None and user is not None and liquidated.lower() == user.lower(),
+    )
+
+
+def chain_fills(fills: Iterable[Fill]) -> tuple[Fill, ...]:
+    """Oldest first; fills of one millisecond and coin, which come in no order, chained by the position before each."""
+    groups: dict[tuple[int, str], list[Fill]] = {}
+    for fill in fills:
+        groups.setdefault((fill.time_ms, fill.symbol), []).append(fill)
+    in_time = sorted(groups.items(), key=lambda item: item[0][0])
+    return tuple(fill for _, group in in_time for fill in (_chain(group) if len(group) > 1 else group))
+
+
+def _chain(group: list[Fill]) -> list[Fill]:
+    """Start where no other fill ends, follow the positions; what does not fit keeps its place at the end."""
+    by_start: dict[Decimal | None, list[Fill]] = {}
+    for fill in reversed(group):
+        by_start.setdefault(fill.start_position, []).append(fill)
+    ends = {_end(fill) for fill in group}
+    at = next((f.start_position for f in group if f.start_position not in ends), group[0].start_position)
+    chained: list[Fill] = []
+    while by_start.get(at):
+        chained.append(by_start[at].pop())
+        at = _end(chained[-1])
+    left = {id(f) for rest in by_start.values() for f in rest}
+    return chained + [f for f in group if id(f) in left]
+
+
+def _end(fill: Fill) -> Decimal | None:
+    return None if fill.start_position is None else fill.start_position + fill.side.sign * fill.size
+
+
+def _order_updates(frame: OrderUpdatesFrame, now_ms: int, user: str | None) -> Decoded:
+    return tuple(
+        OrderUpdate(
+            symbol=row.order.coin,
+            order_id=row.order.oid,
+            client_id=row.order.cloid,
+            status=order_status(row.status),
+            venue_status=row.status[:64],
+            size_left=_not_negative(row.order.sz),
+            time_ms=row.statusTimestamp,
+            received_ms=now_ms,
+        )
+        for row in frame.data
+    ), None
+
+
+def order_status(venue_status: str) -> OrderStatus:
+    """The venue's vocabulary (page 2.9) in ours; a word nobody knows is UNKNOWN, to be looked up."""
+    if venue_status in ("open", "triggered"):
+        return OrderStatus.ACCEPTED
+    if venue_status == "filled":
+        return OrderStatus.FILLED
+    if venue_status in ("canceled", "scheduledCancel") or venue_status.endswith("Canceled"):
+        return OrderStatus.CANCELED
+    if venue_status == "rejected" or venue_status.endswith("Rejected"):
+        return OrderStatus.REJECTED
+    return OrderStatus.UNKNOWN
+
+
+def _ack(frame: AckFrame, now_ms: int, user: str | None) -> Decoded:
+    return (), Ack(frame.data.method, frame.data.subscription)
+
+
+def _error(frame: ErrorFrame, now_ms: int, user: str | None) -> Decoded:
+    return (), VenueError(frame.data, _echo(frame.data))
+
+
+def _echo(text: str) -> dict[str, Any] | None:
+    """The subscription inside an error text, bare or within the request that held it."""
+    start = text.find("{")
+    if start < 0:
+        return None
+    try:
+        request = msgspec.json.decode(text[start:].encode(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None  # not an echo; the text is logged all the same
+    subscription = request.get("subscription", request)
+    return subscription if isinstance(subscription, dict) else None
+
+
+def _pong(frame: PongFrame, now_ms: int, user: str | None) -> Decoded:
+    return (), Pong()
+
+
+def _nothing(frame: PostFrame, now_ms: int, user: str | None) -> Decoded:
+    return (), None
+
+
+_HANDLERS: Mapping[type, Callable[[Any, int, str | None], Decoded]] = {
+    TradesFrame: _trades,
+    BboFrame: _bbo,
+    BookFrame: _book,
+    CandleFrame: _candle,
+    CtxFrame: _ctx,
+    UserFillsFrame: _user_fills,
+    UserFrame: _user_events,
+    OrderUpdatesFrame: _order_updates,
+    AckFrame: _ack,
+    ErrorFrame: _error,
+    PongFrame: _pong,
+    PostFrame: _nothing,
+}
+
+
+def decode(raw: bytes, received_ms: int, user: str | None = None) -> Decoded:
+    """The events of one frame in the venue's order, and the answer it holds, if any. Raises only BadFrame.
+
+    A frame with one bad row is bad as a whole. `user` tells our own fills and liquidations from others'.
+    """
+    try:
+        frame = _decode(raw)
+    except msgspec.ValidationError as e:
+        raise _misfit(raw, str(e)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        if raw.strip() == GREETING:
+            return (), None
+        raise BadFrame("truncated" if "truncated" in str(e) else "not_json", str(e)[:80]) from None
+    except RecursionError:
+        raise BadFrame("too_deep", "nested beyond any sense") from None
+    return _HANDLERS[type(frame)](frame, received_ms, user)
+
+
+def _misfit(raw: bytes, why: str) -> BadFrame:
+    try:
+        channel = _decode_envelope(raw).channel
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return BadFrame("no_channel", why[:80])
+    if channel not in CHANNELS:
+        return BadFrame("unknown_channel", repr(channel[:40]))
+    return BadFrame("wrong_type", f"{channel}: {why[:80]}")
+
+
+def decode_frame(raw: bytes, received_ms: int, user: str | None = None) -> tuple[AnyEvent, ...]:
+    """The events of one frame, repeats included; () for acks, pongs and errors. Raises only BadFrame."""
+    return decode(raw, received_ms, user)[0]
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+class _Recent:
+    """Remembers the newest `size` to `2 * size` different keys; asking about a known one changes nothing."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._new: set[object] = set()
+        self._old: set[object] = set()
+
+    def is_new(self, key: object) -> bool:
+        if key in self._new or key in self._old:
+            return False
+        if len(self._new) >= self._size:
+            self._old, self._new = self._new, set()
+        self._new.add(key)
+        return True
+
+
+class Deduper:
+    """Drops trades the venue replays after a subscribe, and fills it repeats within a connection.
+
+    It depends on the frames alone, and a frame that it empties leaves it unchanged: a replay of the frames that were
+    kept drops the same ones.
+    """
+
+    def __init__(self, trades_kept: int = 4096, fills_kept: int = 8192) -> None:
+        self._trades_kept, self._fills_kept = trades_kept, fills_kept
+        self._trades: dict[str, _Recent] = {}  # by coin
+        self._fills = _Recent(fills_kept)
+
+    def connection_lost(self) -> None:
+        """Call it for each StreamDown: the next connection's snapshot then passes whole (the core knows its fills)."""
+        self._fills = _Recent(self._fills_kept)
+
+    def fresh(self, events: tuple[AnyEvent, ...]) -> tuple[AnyEvent, ...]:
+        """`events` of one frame without repeats, in order."""
+        kind = type(events[0]) if events else None
+        if kind is Trade:
+            return tuple([e for e in events if self._is_new_trade(e)])  # type: ignore[arg-type]
+        if kind is Fill:
+            return tuple([e for e in events if self._fills.is_new((e.fill_id, e.order_id))])  # type: ignore[union-attr]
+        return events
+
+    def _is_new_trade(self, trade: Trade) -> bool:
+        recent = self._trades.get(trade.symbol)
+        if recent is None:
+            recent = self._trades[trade.symbol] = _Recent(self._trades_kept)
+        return recent.is_new(trade.time_ms << 64 | trade.trade_id)  # tid alone repeats (page 1.6)
+
+
+class FrameReader:
+    """Frames to events for one socket, live or from the journal: decode, then drop repeats."""
+
+    def __init__(self, user: str | None) -> None:
+        self._user = user
+        self._deduper = Deduper()
+
+    def read(self, raw: bytes, received_ms: int) -> tuple[AnyEvent, ...]:
+        """Raises only BadFrame."""
+        return self._deduper.fresh(decode(raw, received_ms, self._user)[0])
+
+    def fresh(self, events: tuple[AnyEvent, ...]) -> tuple[AnyEvent, ...]:
+        return self._deduper.fresh(events)
+
+    def connection_lost(self) -> None:
+        self._deduper.connection_lost()
