@@ -1,0 +1,109 @@
+"""A venue of raw sockets on 127.0.0.1: reads whole requests, remembers them, answers as told, also badly."""
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Reply = bytes | str | tuple["Reply", ...]  # bytes are sent as they are; the words below act on the connection
+CLOSE = "close"  # an orderly end
+RESET = "reset"  # a torn connection
+STALL = "stall"  # nothing more, until the client gives up
+DRIP = "drip"  # a byte now and then, until the client gives up
+BOUND_S = 10.0  # no test waits longer
+
+
+def http(body: bytes | Any, status: int = 200, headers: str = "") -> bytes:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n{headers}\r\n".encode() + content
+
+
+class LoopbackVenue:
+    def __init__(self, play: Callable[[str, dict[str, Any]], Reply], wrap: Callable[..., Any] | None = None) -> None:
+        self.play = play
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.connections = 0
+        self.closed = threading.Semaphore(0)  # released each time this end has closed a connection
+        self._wrap = wrap or (lambda sock: sock)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._threads[0].start()
+
+    def paths(self) -> list[str]:
+        return [path for path, _ in self.requests]
+
+    def actions(self) -> list[str]:
+        return [body["action"]["type"] for path, body in self.requests if path == "/exchange"]
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._listener.close()
+        for sock in self._open:
+            sock.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                raw, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            thread = threading.Thread(target=self._serve, args=(raw,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, raw: socket.socket) -> None:
+        raw.settimeout(BOUND_S)
+        try:
+            sock = self._wrap(raw)
+            self._open.append(sock)
+            with sock, sock.makefile("rb") as reader:
+                while (request := _read_request(reader)) is not None:
+                    self.requests.append(request)
+                    if not self._perform(sock, self.play(*request)):
+                        break
+        except OSError:
+            pass  # the client went away, or stop()
+        self.closed.release()
+
+    def _perform(self, sock: socket.socket, reply: Reply) -> bool:
+        """False when the connection ends here."""
+        if isinstance(reply, tuple):
+            return all([self._perform(sock, part) for part in reply])
+        if isinstance(reply, bytes):
+            sock.sendall(reply)
+            return True
+        if reply == RESET:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        while reply == DRIP and not self._stop.wait(0.02):
+            sock.sendall(b" ")
+        while reply == STALL and sock.recv(1024):
+            pass
+        return False
+
+
+def _read_request(reader: Any) -> tuple[str, dict[str, Any]] | None:
+    line = reader.readline()
+    if not line:
+        return None
+    length = 0
+    while (header := reader.readline().strip().lower()) != b"":
+        if header.startswith(b"content-length:"):
+            length = int(header.split(b":")[1])
+    return line.split()[1].decode(), json.loads(reader.read(length))
+
+
+@contextmanager
+def loopback_venue(play: Callable[[str, dict[str, Any]], Reply], **options: Any) -> Iterator[LoopbackVenue]:
+    venue = LoopbackVenue(play, **options)
+    try:
+        yield venue
+    finally:
+        venue.stop()
