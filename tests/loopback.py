@@ -44,15 +44,18 @@ class LoopbackVenue:
 
     def stop(self) -> None:
         self._stop.set()
-        self._listener.close()
+        with socket.create_connection(("127.0.0.1", self.port), timeout=BOUND_S):
+            pass  # wakes the listener
+        self._threads[0].join(BOUND_S)
         for sock in self._open:
             sock.close()
 
     def _accept(self) -> None:
         while True:
-            try:
-                raw, _ = self._listener.accept()
-            except OSError:
+            raw, _ = self._listener.accept()
+            if self._stop.is_set():
+                raw.close()
+                self._listener.close()
                 return
             self.connections += 1
             thread = threading.Thread(target=self._serve, args=(raw,), daemon=True)
