@@ -23,7 +23,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -32,6 +32,10 @@ from core.rules import StrategyRules
 from core.signals import Signal
 
 WINDOWS = 3  # times warmup: enough for an average to forget how it began, and a bounded cost
+
+
+class SignalFunction(Protocol):
+    def __call__(self, bars: Sequence[Bar]) -> Signal | None: ...
 
 
 class Strategy(msgspec.Struct, frozen=True):
@@ -74,7 +78,7 @@ def find(name: str) -> Strategy:
     return Strategy(name, params_type, module.warmup, module.signal)
 
 
-def load_strategy(rules: StrategyRules) -> Callable[[Sequence[Bar]], Signal | None]:
+def load_strategy(rules: StrategyRules) -> SignalFunction:
     """The function that a bar close asks: closed bars, oldest first, to a signal or None. Raises ValueError.
 
     It answers None until there are enough bars, and looks at a bounded number of the newest ones.

@@ -1,0 +1,258 @@
+"""Log lines: `2026-01-05T14:31:07.482Z INFO main order_sent client_id=... side=SELL`, one event a line.
+
+The caller only puts a record on a queue. Two background threads write, one the file and one the console, so that
+neither a slow disk nor a terminal that is held (a mouse selection on Windows) delays an exit, or the other one.
+"""
+
+import contextlib
+import copy
+import logging
+import logging.handlers
+import queue
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from runtime.redaction import Redactor
+
+NAME = "bot"  # our logger; everybody else's lines are marked as library_note
+QUEUE_MAX = 20_000  # lines that may wait for a slow disk; more are counted and dropped
+FILE_BYTES_MAX = 20_000_000
+FILES_KEPT = 5
+FRAMES_SHOWN = 8  # of a traceback, innermost last
+_PLAIN = re.compile(r"[^\s'\"=\\]+")
+_ROOT = Path(__file__).resolve().parent.parent
+
+log = logging.getLogger(NAME)
+
+
+def line(name: str, fields: Mapping[str, object] | None = None, text: str = "") -> str:
+    """`name key=value ... text`: the message of a log line. Values that a reader could misread are quoted."""
+    parts = [name]
+    for key, value in (fields or {}).items():
+        shown = str(value)
+        parts.append(f"{key}={shown if _PLAIN.fullmatch(shown) and shown.isprintable() else repr(shown)}")
+    if text:
+        parts.append(one_line(text))
+    return " ".join(parts)
+
+
+def one_line(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def trace(error: BaseException) -> str:
+    """Where an exception came from and why, in one line: `main.py:12:run>core/decide.py:88:decide`."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_SHOWN:]
+    return ">".join(f"{_short(frame.filename)}:{frame.lineno}:{frame.name}" for frame in frames)
+
+
+def _short(filename: str) -> str:
+    path = Path(filename)
+    return path.relative_to(_ROOT).as_posix() if path.is_relative_to(_ROOT) else path.name
+
+
+class LogFormatter(logging.Formatter):
+    """The whole line, redacted. Runs on the writing thread."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = one_line(record.getMessage())
+        if record.name != NAME:
+            message = line("library_note", {"logger": record.name, "text": message})
+        thread = "main" if record.threadName == "MainThread" else record.threadName
+        return self._redact(f"{utc(record.created)} {record.levelname} {thread} {message}")
+
+
+def utc(seconds: float) -> str:
+    """`2026-01-05T14:31:07.482Z`."""
+    ms = int(seconds * 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(ms // 1000))}.{ms % 1000:03d}Z"
+
+
+class _Handoff(logging.handlers.QueueHandler):
+    """Puts a record on the queue and never waits: what does not fit is counted."""
+
+    def __init__(self, waiting: "queue.Queue[logging.LogRecord | None]") -> None:
+        super().__init__(waiting)
+        self.dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """A copy that holds text only: the exception's objects must not live on in the queue."""
+        record = copy.copy(record)
+        record.msg = record.getMessage()
+        if record.exc_info and isinstance(error := record.exc_info[1], BaseException):
+            causes = "".join(f" cause={_named(cause)!r}" for cause in (error.__cause__,) if cause is not None)
+            record.msg += f" exception={_named(error)!r}{causes} at={trace(error)}"
+        record.args = record.exc_info = record.exc_text = record.stack_info = None
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+class _Complaints:
+    """One line on stderr when writing fails, and not again until it has worked."""
+
+    def __init__(self, what: str, stderr: TextIO | None) -> None:
+        self._what, self._stderr, self._failing = what, stderr, False
+
+    def failed(self, error: BaseException | None) -> None:
+        if not self._failing:
+            self._failing = True
+            with contextlib.suppress(OSError, ValueError):  # stderr closed or full: nowhere left to say it
+                stream = self._stderr or sys.stderr
+                if stream is not None:  # pythonw on Windows has none
+                    stream.write(
+                        f"{utc(time.time())} ERROR log log_write_failed to={self._what} error={str(error)!r}\n"
+                    )
+                    stream.flush()
+
+    def worked(self) -> None:
+        self._failing = False
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    """bot.log, rotated by size. A disk that refuses costs lines, never an exception."""
+
+    def __init__(self, path: Path, complaints: _Complaints) -> None:
+        super().__init__(path, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8", delay=True)
+        self._complaints = complaints
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._failed = False
+        super().emit(record)
+        if not self._failed:
+            self._complaints.worked()
+
+    def doRollover(self) -> None:
+        try:
+            super().doRollover()
+        except OSError as e:  # Windows: somebody else holds the file open; go on in the same one
+            self._complaints.failed(e)
+            if self.stream is None:
+                self.stream = self._open()
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self._failed = True
+        self._complaints.failed(sys.exc_info()[1])
+        with contextlib.suppress(OSError, ValueError):  # what it could not write must not be tried for ever
+            if self.stream is not None:
+                self.stream.close()
+        self.stream = None  # opened again for the next line
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    def __init__(self, stream: TextIO, complaints: _Complaints) -> None:
+        super().__init__(stream)
+        self._complaints = complaints
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, UnicodeEncodeError):  # a console with an old code page
+            with contextlib.suppress(OSError, ValueError):
+                self.stream.write(self.format(record).encode("ascii", "backslashreplace").decode() + "\n")
+            return
+        self._complaints.failed(error)
+
+
+class _Writer:
+    """One queue, one thread, one place the lines go to."""
+
+    def __init__(self, name: str, target: logging.Handler) -> None:
+        self._target = target
+        self._queue: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUE_MAX)
+        self.handoff = _Handoff(self._queue)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        reported = 0
+        while (record := self._queue.get()) is not None:
+            self._target.handle(record)
+            if (dropped := self.handoff.dropped) > reported and self._queue.empty():
+                fields = {"lines": dropped - reported}
+                reported = dropped
+                self._target.handle(_own_record(logging.WARNING, line("log_lines_dropped", fields)))
+
+    def stop(self, timeout_s: float) -> None:
+        """Write what waits, within the time given, and close."""
+        deadline = time.monotonic() + timeout_s
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=timeout_s)
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if not self._thread.is_alive():
+            with contextlib.suppress(OSError, ValueError):
+                self._target.close()
+
+
+def _own_record(level: int, message: str) -> logging.LogRecord:
+    record = logging.LogRecord(NAME, level, "", 0, message, None, None)
+    record.threadName = "log"
+    return record
+
+
+class Logs:
+    """Logging of the whole process, from start to flush_and_stop."""
+
+    def __init__(
+        self,
+        folder: Path,
+        level: str = "INFO",
+        *,
+        console: TextIO | None = None,
+        secrets: Iterable[str] = (),
+        stderr: TextIO | None = None,
+    ) -> None:
+        """`console`: where lines are also shown, None for nowhere. `secrets`: values that must never appear.
+
+        `stderr`: where a failing disk is named; the process's own unless given.
+        """
+        redact = Redactor(secrets)
+        with contextlib.suppress(OSError):  # said once the first line cannot be written
+            folder.mkdir(parents=True, exist_ok=True)
+        targets: list[tuple[str, logging.Handler]] = [
+            ("log-file", _File(folder / "bot.log", _Complaints(str(folder / "bot.log"), stderr)))
+        ]
+        if console is not None:
+            targets.append(("log-console", _Console(console, _Complaints("console", stderr))))
+        for _, target in targets:
+            target.setFormatter(LogFormatter(redact))
+        self._writers = [_Writer(name, target) for name, target in targets]
+        self._level = level
+
+    def start(self) -> None:
+        root = logging.getLogger()
+        root.setLevel(logging.WARNING)  # other people's libraries
+        log.setLevel(self._level)
+        for name in ("apprise", "werkzeug"):  # they log addresses with tokens in them, and every request
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        logging.captureWarnings(True)
+        for writer in self._writers:
+            root.addHandler(writer.handoff)
+            writer.start()
+
+    def flush_and_stop(self, timeout_s: float = 2.0) -> None:
+        """Write what waits and close the files; what a stuck disk does not take in time is lost."""
+        root = logging.getLogger()
+        for writer in self._writers:
+            root.removeHandler(writer.handoff)
+        for writer in self._writers:
+            writer.stop(timeout_s)
