@@ -187,6 +187,7 @@ class ReconnectingStream:
         self._failures = 0  # in a row; a frame with events clears it
         self._ups = 0
         self._is_up = False
+        self._had_events = False  # on this connection
         self._budget = SendBudget()
         self._bad: dict[str, int] = {}
         self._bad_frames = 0
@@ -236,7 +237,7 @@ class ReconnectingStream:
     def _live_once(self) -> None:
         """One connection from first to last, then the wait that follows it."""
         started_ms = self._clock.now_ms()
-        self._is_up = False
+        self._is_up = self._had_events = False
         error, at_once = "", False
         try:
             self._connection()
@@ -253,7 +254,8 @@ class ReconnectingStream:
         ) as e:
             error = describe(e)
         if not self._stop.is_set():
-            self._wait_after(scrub(error), at_once and self._failures == 0, started_ms)
+            # At once only if this connection was of use: one that is mute from the start would make us hammer.
+            self._wait_after(scrub(error), at_once and self._had_events, started_ms)
 
     def _wait_after(self, error: str, at_once: bool, started_ms: int) -> None:
         self._failures += 1
@@ -362,6 +364,7 @@ class ReconnectingStream:
             return
         self._last_message_ms = received_ms
         if events:
+            self._had_events = True
             if self._failures:
                 self._failures = 0
                 self._publish(connected=self._is_up)
