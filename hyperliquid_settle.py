@@ -93,7 +93,7 @@ class Settler:
         for row in self._working():
             if row.client_id == cloid:
                 return self._settled(order, row.order_id, OrderStatus.ACCEPTED, text="found among open orders")
-        start_ms = max(0, order.nonce + self._offset_ms - FILLS_BEFORE_MS)
+        start_ms = max(0, self._earliest_ms(order) - FILLS_BEFORE_MS)
         rows = self._ask("userFillsByTime", list[info.FillRow], startTime=start_ms)
         self._rest.charge_rows(len(rows), 20)
         ours = [row for row in rows if row.cloid and row.cloid.lower() == cloid]
@@ -116,7 +116,7 @@ class Settler:
         """It may have fired or been removed before anybody looked."""
         rows = self._ask("historicalOrders", list[info.StatusRow])
         self._rest.charge_rows(len(rows), 20)
-        since_ms = order.nonce + self._offset_ms - EARLIER_MS
+        since_ms = self._earliest_ms(order) - EARLIER_MS
         ours = [
             row
             for row in rows
@@ -126,6 +126,10 @@ class Settler:
             and _same_stop(checked("historicalOrders", info.working_order, row.order), order)
         ]
         return self._from_row(order, max(ours, key=lambda row: row.statusTimestamp)) if ours else None
+
+    def _earliest_ms(self, order: Order) -> int:
+        """Venue clock; whether the nonce was told by that clock or by ours, the order is not older than this."""
+        return order.nonce + min(0, self._offset_ms)
 
     def _ask(self, what: str, shape: type[T], **keys: object) -> T:
         return self._rest.info_now({"type": what, "user": self._user, **keys}, shape, self._timeout_s)

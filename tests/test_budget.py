@@ -1,0 +1,97 @@
+import threading
+
+import pytest
+
+from runtime.budget import WINDOW_MS, WeightBudget
+from runtime.clock import ManualClock
+from runtime.venue import VenueUnavailable
+
+STOP = threading.Event()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+def test_weight_is_forgotten_after_a_minute(clock: ManualClock):
+    budget = WeightBudget(clock)
+    budget.charge(7)
+    clock.advance(WINDOW_MS // 2)
+    budget.take(20, STOP)
+    assert budget.used() == 27
+    clock.advance(WINDOW_MS // 2 - 1)
+    assert budget.used() == 27
+    clock.advance(1)
+    assert budget.used() == 20
+    clock.advance(WINDOW_MS)
+    assert budget.used() == 0
+
+
+def test_reads_leave_the_reserve_to_actions(clock: ManualClock):
+    budget = WeightBudget(clock, capacity=100, reserve=30)
+    budget.take(70, STOP)
+    with pytest.raises(VenueUnavailable, match="70 of 100") as caught:
+        budget.take(1, STOP)
+    assert caught.value.retry_s == 60
+    budget.charge(50)  # an action asks nobody
+    assert budget.used() == 120
+    assert clock.waits == []
+
+
+def test_a_read_waits_for_its_turn_when_it_is_near(clock: ManualClock):
+    budget = WeightBudget(clock, capacity=100, reserve=30)
+    budget.take(10, STOP)
+    clock.advance(1_000)
+    budget.take(60, STOP)
+    clock.advance(WINDOW_MS - 3_000)
+    budget.take(5, STOP)
+    assert clock.waits == [2.0]  # until the first ten were forgotten
+    assert budget.used() == 65
+
+
+def test_stop_ends_a_wait(clock: ManualClock):
+    budget = WeightBudget(clock, capacity=100, reserve=30)
+    budget.take(70, STOP)
+    clock.advance(WINDOW_MS - 1_000)
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(VenueUnavailable):
+        budget.take(1, stopped)
+
+
+def test_a_refusal_by_the_venue_holds_reads_not_actions(clock: ManualClock):
+    budget = WeightBudget(clock)
+    budget.hold(3.0)
+    budget.charge(1)
+    assert clock.waits == []
+    budget.take(1, STOP)
+    assert clock.waits == [3.0]
+
+
+def test_a_read_heavier_than_the_whole_budget_goes_when_nothing_else_does(clock: ManualClock):
+    budget = WeightBudget(clock, capacity=100, reserve=30)
+    budget.take(80, STOP)
+    assert budget.used() == 80
+
+
+@pytest.mark.parametrize("jump_ms", [-3_600_000, 3_600_000])
+def test_a_clock_that_jumps_neither_frees_weight_early_nor_locks_it_up(clock: ManualClock, jump_ms: int):
+    budget = WeightBudget(clock, capacity=100, reserve=30)
+    budget.hold(5.0)
+    budget.charge(70)
+    clock.advance(jump_ms)
+    assert budget.used() == (70 if jump_ms < 0 else 0)
+    clock.advance(WINDOW_MS)
+    budget.take(70, STOP)
+    assert clock.waits == []
+
+
+def test_threads_share_one_count(clock: ManualClock):
+    budget = WeightBudget(clock, capacity=10**9)
+    threads = [threading.Thread(target=lambda: [budget.charge(1) for _ in range(2_000)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert budget.used() == 8_000
