@@ -60,7 +60,7 @@ class Notifier:
             for index, channel in channels:
                 try:
                     delivered = bool(channel.notify(title=title, body=body))
-                except Exception as e:  # a hundred services' code: none of it may end this thread
+                except Exception as e:  # noqa: BLE001 - a hundred services' code: none of it may end this thread
                     self._trouble(f"notify_failed {index}", {"index": index, "error": type(e).__name__})
                     continue
                 if delivered:
