@@ -50,7 +50,8 @@ class ExchangeRules(msgspec.Struct):
     allow_wrong_side_price: bool = False  # a trigger whose price is on the wrong side of its trigger price
     trigger_price_binds: bool = False  # market triggers fill down to their price, not to 10 % past the trigger
     keep_stops_on_close: bool = False  # position stops and reduce-only orders survive a full close
-    max_open_orders: int = 1000
+    max_open_orders: int = 1000  # of one account
+    ioc_fraction: Decimal | None = None  # an IOC finds liquidity for no more than this part of its size
 
 
 class Exchange:
@@ -331,15 +332,17 @@ class Exchange:
         return status
 
     def _match(self, market: Market, order: LiveOrder, limit: Decimal, now_ms: int) -> None:
-        side = order.request.side
-        while order.order_id in self.orders and order.left > 0:
+        side, floor = order.request.side, ZERO
+        if self.rules.ioc_fraction is not None and order.request.time_in_force is TimeInForce.IOC:
+            floor = order.left - market.instrument.round_size(order.left * self.rules.ioc_fraction)
+        while order.order_id in self.orders and order.left > floor:
             maker = market.book.best_maker(side.opposite, limit)
             if maker is None:
                 return
             if maker.order is not None and maker.order.account == order.account:
                 self._finish(maker.order, Status.SELF_TRADE, now_ms)
                 continue
-            size = min(order.left, maker.size)
+            size = min(order.left - floor, maker.size)
             if maker.order is None:
                 market.book.consume_outside(side.opposite, maker.price, size)
             self._execute(market, maker.price, size, order, maker.order, side, now_ms)

@@ -32,7 +32,7 @@ FAULTS: dict[str, str] = {
     "slow_answer": "the answer to an action comes `ms` late; `action` narrows it",
     "reject": "an order is refused with `error`; `status: err` refuses the whole action; `coin` narrows it",
     "post_only": "only post-only orders are taken, as after a network upgrade",
-    "budget": "the address budget has `left` requests",
+    "budget": "the address budget ends at `cap` requests (0: spent)",
     "expire_agent": "now: the agent `address` (or every agent) is no longer known",
     "thin_book": "an IOC fills only `fraction` of its size",
     # HTTP

@@ -39,6 +39,8 @@ class Step(msgspec.Struct):
 
 
 class PriceSource(Protocol):
+    random: random.Random
+
     def step(self) -> Step:
         """The next block."""
 
@@ -71,7 +73,7 @@ class PricePath:
     def __init__(self, instrument: Instrument, start: Decimal, seed: int | str, preset: Preset, block_ms: int) -> None:
         self.instrument = instrument
         self._preset = preset
-        self._random = random.Random(f"{seed}/{instrument.symbol}")
+        self.random = random.Random(f"{seed}/{instrument.symbol}")
         self._price = float(start)
         self._block_ms = block_ms
         self._heat = 0.0  # log of the volatility factor: mean-reverting, so that wild times cluster
@@ -80,7 +82,7 @@ class PricePath:
         self._spell_ms = 0.0
         self._mark_ms = 0.0
         self._basis = 0.0  # oracle against mid
-        self._direction = self._random.choice((-1, 1))
+        self._direction = self.random.choice((-1, 1))
 
     def jump(self, price: Decimal) -> None:
         self._price = float(price)
@@ -92,18 +94,18 @@ class PricePath:
             self._new_spell()
         self._move(self._block_ms / 1000)
         mid = Decimal(repr(round(self._price, 9)))
-        bids, asks = ladder(self.instrument, mid, self._random)
+        bids, asks = ladder(self.instrument, mid, self.random)
         step = Step(self._prints(bids, asks), bids, asks)
         self._mark_ms -= self._block_ms
         if self._mark_ms <= 0:
             self._mark_ms += MARK_MS
-            self._basis = 0.9 * self._basis + self._random.gauss(0, 0.00003)
+            self._basis = 0.9 * self._basis + self.random.gauss(0, 0.00003)
             step.mark = self.instrument.round_price(mid)
             step.oracle = self.instrument.round_price(mid * Decimal(repr(round(1 + self._basis, 9))))
         return step
 
     def _new_spell(self) -> None:
-        preset, rnd = self._preset, self._random
+        preset, rnd = self._preset, self.random
         self._spell_ms = rnd.uniform(*preset.spell_s) * 1000
         self._is_quiet = rnd.random() < preset.quiet_share
         self._direction = -self._direction if rnd.random() < 0.75 else self._direction
@@ -111,7 +113,7 @@ class PricePath:
         self._drift = self._direction * strength * preset.trend / 60
 
     def _move(self, seconds: float) -> None:
-        preset, rnd = self._preset, self._random
+        preset, rnd = self._preset, self.random
         self._heat += -self._heat * seconds / 30 + rnd.gauss(0, 0.25) * math.sqrt(seconds)
         noise = preset.noise * math.exp(self._heat) * (0.3 if self._is_quiet else 1.0)
         move = self._drift * seconds + rnd.gauss(0, noise) * math.sqrt(seconds)
@@ -120,7 +122,7 @@ class PricePath:
         self._price *= math.exp(max(-0.2, min(0.2, move)))
 
     def _prints(self, bids: Sequence[Level], asks: Sequence[Level]) -> list[Print]:
-        rnd, seconds = self._random, self._block_ms / 1000
+        rnd, seconds = self.random, self._block_ms / 1000
         rate = self._preset.trades_per_s * math.exp(self._heat) * (0.15 if self._is_quiet else 1.0)
         count = min(20, int(rnd.expovariate(1.0) * rate * seconds + rnd.random() * 0.8))
         prints = []
@@ -134,9 +136,8 @@ class PricePath:
 def ladder(instrument: Instrument, mid: Decimal, rnd: random.Random) -> tuple[list[Level], list[Level]]:
     """A book around `mid`, one to three ticks between levels, deeper away from it."""
     tick = instrument.tick_at(mid * Decimal("1.05"))  # coarse enough for every level
-    below = int(mid / tick)
     bids, asks = [], []
-    bid, ask = below, below + 1
+    bid, ask = math.ceil(mid / tick) - 1, math.floor(mid / tick) + 1  # a mid on the tick lies between the two
     for depth in range(DEPTH):
         value = 20_000 * (1 + depth / 3)
         bids.append((bid * tick, _size(instrument, mid, rnd, value)))
@@ -169,16 +170,16 @@ class Replay:
         self.instrument = instrument
         self._rows = rows
         self._step_ms = block_ms * speed
-        self._random = random.Random(f"{seed}/{instrument.symbol}")
+        self.random = random.Random(f"{seed}/{instrument.symbol}")
         self._next = next(self._rows, None)
         if self._next is None:
             raise ValueError("the replay file holds no rows")
         self._now_ms = float(self._next[0])
-        self._price = self._next[1].price
+        self.price = self._next[1].price
         self._mark_ms = 0.0
 
     def jump(self, price: Decimal) -> None:
-        self._price = price
+        self.price = price
 
     def step(self) -> Step:
         self._now_ms += self._step_ms
@@ -187,13 +188,13 @@ class Replay:
             prints.append(self._next[1])
             self._next = next(self._rows, None)
         if prints:
-            self._price = prints[-1].price
-        bids, asks = ladder(self.instrument, self._price, self._random)
+            self.price = prints[-1].price
+        bids, asks = ladder(self.instrument, self.price, self.random)
         step = Step(prints, bids, asks)
         self._mark_ms -= self._step_ms
         if self._mark_ms <= 0:
             self._mark_ms = MARK_MS
-            step.mark = step.oracle = self.instrument.round_price(self._price)
+            step.mark = step.oracle = self.instrument.round_price(self.price)
         return step
 
 
@@ -203,9 +204,9 @@ def read_replay(path: Path, instrument: Instrument) -> Iterator[tuple[int, Print
 
     Raises ValueError naming the file when the columns are neither.
     """
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with io.TextIOWrapper(opened, encoding="utf-8", newline="") as text:  # type: ignore[type-var]
-        reader = csv.DictReader(text)
+    with path.open("rb") as raw:
+        plain = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+        reader = csv.DictReader(io.TextIOWrapper(plain, encoding="utf-8", newline=""))
         columns = set(reader.fieldnames or ())
         if {"time_ms", "price", "size", "side"} <= columns:
             for row in reader:

@@ -1,0 +1,545 @@
+"""`GET /ws`: subscriptions, and the frames that what happens turns into (protocol page 1).
+
+Everything here runs on the server's loop. A client's frames go through its outbox, so a slow reader delays nobody.
+"""
+
+import asyncio
+import itertools
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from core.model import Side
+from sim.candles import INTERVALS
+from sim.hyperliquid_info import (
+    account_state,
+    active_asset_data,
+    all_mids,
+    book,
+    fill_rows,
+    frontend_orders,
+    funding_row,
+    record_row,
+)
+from sim.hyperliquid_types import BadShape, address
+from sim.hyperliquid_venue import HyperliquidVenue
+from sim.hyperliquid_wire import JSON, basic_order, candle_row, level_rows, spot_state
+from sim.orders import ExchangeEvent, Execution, FundingPaid, OrderChanged, Printed, Status
+
+CANDLE_S = 0.5
+MAX_CONNECTIONS, MAX_CONNECTS, MAX_SUBSCRIPTIONS, MAX_MESSAGES, MAX_POSTS = 10, 30, 1000, 2000, 100
+MINUTE_S = 60.0
+USER_SNAPSHOT = 2_000  # fills in the first frame of userFills
+
+_COIN_TYPES = {"trades", "l2Book", "bbo", "candle", "activeAssetCtx", "activeAssetData"}
+_USER_TYPES = {
+    "orderUpdates", "userEvents", "userFills", "userFundings", "userNonFundingLedgerUpdates", "userHistoricalOrders",
+    "userTwapSliceFills", "userTwapHistory", "clearinghouseState", "openOrders", "spotState", "twapStates",
+    "activeAssetData", "webData3", "notification",
+}  # fmt: skip
+_PLAIN_TYPES = {"allMids", "assetCtxs", "allDexsAssetCtxs"}
+_SYSTEM_CANCELS = {Status.SELF_TRADE, Status.MARGIN_CANCELED, Status.LIQUIDATED, Status.SCHEDULED}
+
+Post = Callable[["Client", Any], Awaitable[Any]]
+
+
+class WrongCoin(Exception):
+    """The venue drops the connection instead of answering."""
+
+
+def normalise(subscription: Any, coins: Iterable[str]) -> JSON:
+    """A subscription with its defaults filled in. Raises BadShape, or WrongCoin."""
+    kind = subscription.get("type") if isinstance(subscription, dict) else None
+    if kind not in _COIN_TYPES | _USER_TYPES | _PLAIN_TYPES:
+        raise BadShape("type")
+    found: JSON = {"type": kind}
+    if kind in _USER_TYPES:
+        if not isinstance(subscription.get("user"), str):
+            raise BadShape("user")
+        found["user"] = address(subscription["user"])
+    if kind in _COIN_TYPES:
+        if not isinstance(subscription.get("coin"), str):
+            raise BadShape("coin")
+        found["coin"] = subscription["coin"]
+    if kind == "candle":
+        if subscription.get("interval") not in INTERVALS:
+            raise BadShape("interval")
+        found["interval"] = subscription["interval"]
+    if kind == "l2Book":
+        found |= {"nSigFigs": subscription.get("nSigFigs"), "mantissa": subscription.get("mantissa")}
+        found["fast"] = bool(subscription.get("fast", False))
+        figures, mantissa = found["nSigFigs"], found["mantissa"]
+        wrong_mantissa = mantissa is not None and (figures != 5 or mantissa not in (2, 5))
+        if figures not in (None, 2, 3, 4, 5) or wrong_mantissa:
+            raise WrongCoin
+    if kind == "userFills":
+        found["aggregateByTime"] = bool(subscription.get("aggregateByTime", False))
+    if subscription.get("dex"):
+        found["dex"] = subscription["dex"]
+    if "coin" in found and found["coin"] not in coins:
+        raise WrongCoin
+    return found
+
+
+def topic(subscription: JSON) -> str:
+    return json.dumps(subscription, separators=(",", ":"))
+
+
+def _is_state_of(user: str, subscription: JSON) -> bool:
+    return subscription.get("user") == user and subscription["type"] in ("clearinghouseState", "openOrders")
+
+
+def _fills_frame(user: str, fills: list[Execution], by_time: bool) -> JSON:
+    return {"user": user, "fills": fill_rows(fills, by_time)}
+
+
+class Client:
+    """One connected socket."""
+
+    def __init__(
+        self, ws: web.WebSocketResponse, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.ws = ws
+        self.transport = transport
+        self.topics: dict[str, JSON] = {}
+        self.outbox: asyncio.Queue[str] = asyncio.Queue()
+        self.spoke_s = loop.time()  # when the server last said something
+        self.posts = 0  # in flight
+        self.held: str | None = None  # a frame that waits to swap places with the next
+
+    def users(self) -> set[str]:
+        return {s["user"] for s in self.topics.values() if "user" in s}
+
+
+class Hub:
+    """All sockets, who listens to what, and the clocks of the channels."""
+
+    def __init__(self, venue: HyperliquidVenue, post: Post, changed: Callable[[], None]) -> None:
+        self.venue = venue
+        self.clients: set[Client] = set()
+        self.accepted = 0  # sockets ever
+        self._post = post
+        self._changed = changed
+        self._listening: dict[str, dict[Client, JSON]] = {}
+        self._bbo: dict[str, Any] = {}
+        self._dirty_candles: set[str] = set()
+        self._connects: deque[float] = deque()
+        self._messages: deque[float] = deque()
+        self._tasks: set[asyncio.Task] = set()
+        venue.listeners.append(self.publish)
+
+    def start(self) -> None:
+        config = self.venue.config
+        for every_s, beat in (
+            (config.book_s, lambda: self._books(False)),
+            (config.fast_book_s, lambda: self._books(True)),
+            (config.context_s, self._contexts),
+            (config.mids_s, self._mids),
+            (config.feed_s, self._feeds),
+            (CANDLE_S, self._candles),
+            (min(1.0, config.silence_s / 10), self._drop_silent),
+        ):
+            self._spawn(self._repeat(every_s, beat))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _repeat(self, every_s: float, beat: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            beat()
+
+    async def stop(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        self.drop_all()
+
+    def drop_all(self) -> None:
+        """Reset every connection, without a close frame."""
+        for client in list(self.clients):
+            client.transport.abort()
+
+    # --- one connection ---------------------------------------------------------------------------------------------
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        if refused := self.venue.faults.take("refuse_sockets"):
+            return web.Response(status=int(refused.get("status", 503)), text="refused")
+        if not self._may_connect():
+            return web.Response(status=429, text="null", content_type="application/json")
+        ws = web.WebSocketResponse(compress=False, max_msg_size=1 << 20, timeout=1.0)
+        await ws.prepare(request)
+        assert isinstance(request.transport, asyncio.Transport)
+        client = Client(ws, request.transport, asyncio.get_running_loop())
+        self.clients.add(client)
+        self.accepted += 1
+        self._changed()
+        writer = asyncio.ensure_future(self._write(client))
+        try:
+            if self.venue.faults.on("greeting"):
+                client.outbox.put_nowait("Websocket connection established.")
+            async for message in ws:
+                if message.type is WSMsgType.TEXT:
+                    self._receive(client, message.data)
+                    self._changed()
+        finally:
+            writer.cancel()
+            self._forget(client)
+            self._changed()
+        return ws
+
+    def _may_connect(self) -> bool:
+        if not self.venue.config.limits:
+            return True
+        now = asyncio.get_running_loop().time()
+        while self._connects and self._connects[0] < now - MINUTE_S:
+            self._connects.popleft()
+        if len(self.clients) >= MAX_CONNECTIONS or len(self._connects) >= MAX_CONNECTS:
+            return False
+        self._connects.append(now)
+        return True
+
+    async def _write(self, client: Client) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await client.ws.send_str(await client.outbox.get())
+                client.spoke_s = loop.time()
+        except (ConnectionError, RuntimeError):
+            client.transport.abort()  # it went away; the reading side ends with it
+
+    def _forget(self, client: Client) -> None:
+        self.clients.discard(client)
+        for name in client.topics:
+            self._listening.get(name, {}).pop(client, None)
+
+    def _drop_silent(self) -> None:
+        now, limit = asyncio.get_running_loop().time(), self.venue.config.silence_s
+        for client in list(self.clients):
+            if self.venue.faults.on("stall"):
+                client.spoke_s = now  # the fault keeps the socket open
+            elif now - client.spoke_s > limit:
+                client.transport.abort()
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    def _receive(self, client: Client, text: str) -> None:
+        if not self._may_send():
+            client.transport.abort()
+            return
+        try:
+            frame = json.loads(text)
+            method = frame.get("method") if isinstance(frame, dict) else None
+            if method == "ping":
+                self.send(client, {"channel": "pong"}, "pong")
+            elif method == "subscribe":
+                self._subscribe(client, normalise(frame.get("subscription"), self.venue.exchange.markets))
+            elif method == "unsubscribe":
+                self._unsubscribe(client, normalise(frame.get("subscription"), self.venue.exchange.markets))
+            elif method == "post" and isinstance(frame.get("id"), int):
+                self._start_post(client, frame)
+            else:
+                raise BadShape("method")
+        except WrongCoin:
+            self._wrong_coin(client, text)
+        except (ValueError, BadShape):
+            self.error(client, f"Error parsing JSON into valid websocket request: {text}")
+
+    def _may_send(self) -> bool:
+        if not self.venue.config.limits:
+            return True
+        now = asyncio.get_running_loop().time()
+        self._messages.append(now)
+        while self._messages[0] < now - MINUTE_S:
+            self._messages.popleft()
+        return len(self._messages) <= MAX_MESSAGES
+
+    def _wrong_coin(self, client: Client, text: str) -> None:
+        how = (self.venue.faults.on("unknown_coin") or {}).get("how")
+        subscription = json.loads(text)["subscription"]
+        if how == "error":
+            self.error(client, f"Invalid subscription {json.dumps(subscription, separators=(',', ':'))}")
+        elif how == "silent":
+            self._acknowledge(client, "subscribe", subscription)
+        else:
+            client.transport.abort()
+
+    def error(self, client: Client, text: str) -> None:
+        self.send(client, {"channel": "error", "data": text}, "error")
+
+    def _acknowledge(self, client: Client, method: str, subscription: JSON) -> None:
+        data = {"method": method, "subscription": subscription}
+        self.send(client, {"channel": "subscriptionResponse", "data": data}, "subscriptionResponse")
+
+    def _subscribe(self, client: Client, subscription: JSON) -> None:
+        name = topic(subscription)
+        if name in client.topics:
+            self.error(client, f"Already subscribed: {name}")
+            return
+        if len(client.topics) >= MAX_SUBSCRIPTIONS:
+            self.error(client, f"Cannot subscribe to more than {MAX_SUBSCRIPTIONS} channels.")
+            return
+        limit = self.venue.config.user_limit
+        known = set().union(*(c.users() for c in self.clients))
+        if "user" in subscription and len(known | {subscription["user"]}) > limit:
+            self.error(client, f"Cannot track more than {limit} total users.")
+            return
+        if "user" in subscription:
+            self.venue.read_account(subscription["user"])
+        self._acknowledge(client, "subscribe", subscription)
+        client.topics[name] = subscription
+        self._listening.setdefault(name, {})[client] = subscription
+        for channel, data in self._first(subscription):
+            self.send(client, {"channel": channel, "data": data}, channel, subscription.get("coin"))
+
+    def _unsubscribe(self, client: Client, subscription: JSON) -> None:
+        name = topic(subscription)
+        if name not in client.topics:
+            self.error(client, f"Already unsubscribed: {name}")
+            return
+        del client.topics[name]
+        del self._listening[name][client]
+        self._acknowledge(client, "unsubscribe", subscription)
+
+    def _start_post(self, client: Client, frame: JSON) -> None:
+        if client.posts >= MAX_POSTS:
+            self.error(client, f"too many pending post requests id={frame['id']}")
+            return
+        client.posts += 1
+        self._spawn(self._answer_post(client, frame["id"], frame.get("request")))
+
+    async def _answer_post(self, client: Client, request_id: int, request: Any) -> None:
+        try:
+            response = await self._post(client, request)
+        finally:
+            client.posts -= 1
+        self.send(client, {"channel": "post", "data": {"id": request_id, "response": response}}, "post")
+
+    # --- first frames -----------------------------------------------------------------------------------------------
+
+    def _first(self, subscription: JSON) -> list[tuple[str, Any]]:
+        """What follows an acknowledgement at once."""
+        kind, venue = subscription["type"], self.venue
+        if kind == "trades":
+            trades = list(venue.trades[subscription["coin"]])[-30:]
+            return [("trades", venue.trade_rows(trades))] if trades else []
+        if kind == "userFills":
+            newest = list(venue.memory(subscription["user"]).fills)[-USER_SNAPSHOT:]
+            rows = fill_rows(newest[::-1], subscription["aggregateByTime"])
+            return [(kind, {"user": subscription["user"], "isSnapshot": True, "fills": rows})]
+        if kind == "userFundings":
+            return [(kind, self._snapshot(subscription, "fundings", []))]
+        if kind == "userNonFundingLedgerUpdates":
+            rows = venue.memory(subscription["user"]).ledger
+            return [(kind, self._snapshot(subscription, "nonFundingLedgerUpdates", rows))]
+        if kind == "userHistoricalOrders":
+            rows = [record_row(r) for r in reversed(venue.memory(subscription["user"]).history)]
+            return [(kind, self._snapshot(subscription, "orderHistory", rows))]
+        if kind == "userTwapSliceFills":
+            return [(kind, self._snapshot(subscription, "twapSliceFills", []))]
+        if kind == "userTwapHistory":
+            return [(kind, self._snapshot(subscription, "history", []))]
+        frame = self._state(subscription)
+        return [] if frame is None else [frame]
+
+    @staticmethod
+    def _snapshot(subscription: JSON, key: str, rows: list[JSON]) -> JSON:
+        return {"user": subscription["user"], "isSnapshot": True, key: rows}
+
+    def _state(self, subscription: JSON) -> tuple[str, Any] | None:
+        """The frame of a channel that always sends the whole state; None for event channels."""
+        kind, venue, user = subscription["type"], self.venue, subscription.get("user", "")
+        if kind == "l2Book":
+            fast = subscription["fast"]
+            data = book(
+                venue, subscription["coin"], subscription["nSigFigs"], subscription["mantissa"], 5 if fast else 20
+            )
+            return kind, data | {"fast": True} if fast else data
+        if kind == "bbo":
+            return kind, self._best(subscription["coin"])
+        if kind == "candle":
+            candle = venue.candles[subscription["coin"]].forming(subscription["interval"])
+            return (
+                None if candle is None else (kind, candle_row(candle, subscription["coin"], subscription["interval"]))
+            )
+        if kind == "activeAssetCtx":
+            return kind, {"coin": subscription["coin"], "ctx": venue.context(subscription["coin"])}
+        if kind == "allMids":
+            dex = subscription.get("dex")
+            return kind, {"dex": dex, "mids": {}} if dex else {"mids": all_mids(venue)}
+        if kind in ("assetCtxs", "allDexsAssetCtxs"):
+            contexts = [venue.context(row.name) for row in venue.listings]
+            return kind, {"dex": "", "ctxs": contexts} if kind == "assetCtxs" else {"ctxs": [["", contexts]]}
+        if kind == "clearinghouseState":
+            return kind, {"dex": "", "user": user, "clearinghouseState": account_state(venue, user)}
+        if kind == "openOrders":
+            return kind, {"dex": "", "user": user, "orders": frontend_orders(venue, user)}
+        if kind == "spotState":
+            state = spot_state(venue.read_account(user), venue.exchange.markets, venue.is_unified())
+            return kind, {"user": user, "spotState": state}
+        if kind == "twapStates":
+            return kind, {"dex": "", "user": user, "states": []}
+        if kind == "activeAssetData":
+            return kind, active_asset_data(venue, user, subscription["coin"])
+        if kind == "webData3":
+            return kind, self._web_data(user)
+        return None
+
+    def _web_data(self, user: str) -> JSON:
+        mode = "unifiedAccount" if self.venue.is_unified() else "disabled"
+        state = {"agentAddress": None, "agentValidUntil": None, "cumLedger": "0.0", "serverTime": self.venue.now_ms()}
+        state |= {"isVault": False, "user": user, "abstraction": mode}
+        return {"userState": state, "perpDexStates": [{"totalVaultEquity": "0.0"}]}
+
+    def _best(self, coin: str) -> JSON:
+        levels = [self.venue.market(coin).book.levels(side)[:1] for side in (Side.BUY, Side.SELL)]
+        rows = [level_rows(side, 1)[0] if side else None for side in levels]
+        return {"coin": coin, "time": self.venue.now_ms() + self.venue.time_shift_ms(), "bbo": rows}
+
+    # --- beats ------------------------------------------------------------------------------------------------------
+
+    def _resend(self, wanted: Callable[[JSON], bool]) -> None:
+        """Send the whole state again to everybody subscribed to a wanted channel."""
+        for listeners in list(self._listening.values()):
+            subscription = next(iter(listeners.values()), None)
+            if subscription is None or not wanted(subscription):
+                continue
+            if frame := self._state(subscription):
+                self._broadcast(listeners, *frame, subscription.get("coin"))
+
+    def _books(self, fast: bool) -> None:
+        self._resend(lambda s: s["type"] == "l2Book" and s["fast"] is fast)
+
+    def _contexts(self) -> None:
+        self._resend(lambda s: s["type"] == "activeAssetCtx")
+
+    def _mids(self) -> None:
+        self._resend(lambda s: s["type"] in ("allMids", "assetCtxs", "allDexsAssetCtxs"))
+
+    def _feeds(self) -> None:
+        feeds = ("clearinghouseState", "openOrders", "spotState", "activeAssetData", "webData3", "twapStates")
+        self._resend(lambda s: s["type"] in feeds)
+
+    def _candles(self) -> None:
+        dirty, self._dirty_candles = self._dirty_candles, set()
+        if dirty:
+            self._resend(lambda s: s["type"] == "candle" and s["coin"] in dirty)
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def publish(self, events: list[ExchangeEvent]) -> None:
+        """Turn what just happened into frames: one a channel, trades before fills before order updates."""
+        trades: dict[str, list[Printed]] = {}
+        fills: dict[str, list[Execution]] = {}
+        orders: dict[str, list[OrderChanged]] = {}
+        for event in events:
+            if isinstance(event, Printed):
+                trades.setdefault(event.symbol, []).append(event)
+            elif isinstance(event, Execution):
+                fills.setdefault(event.account, []).append(event)
+            elif isinstance(event, OrderChanged):
+                orders.setdefault(event.order.account, []).append(event)
+            else:
+                self._publish_funding(event)
+        for coin, prints in trades.items():
+            self._dirty_candles.add(coin)
+            self._tell({"type": "trades", "coin": coin}, "trades", partial(self.venue.trade_rows, prints))
+        for user, executions in fills.items():
+            self._publish_fills(user, executions)
+        for user, changes in orders.items():
+            self._publish_orders(user, changes)
+        for user in {*fills, *orders}:
+            self._resend(partial(_is_state_of, user))
+        self._publish_bbo()
+        self._changed()
+
+    def _publish_bbo(self) -> None:
+        for coin in self.venue.live:
+            name = topic({"type": "bbo", "coin": coin})
+            if listeners := self._listening.get(name):
+                data = self._best(coin)
+                if data["bbo"] != self._bbo.get(coin):
+                    self._bbo[coin] = data["bbo"]
+                    self._broadcast(listeners, "bbo", data, coin)
+
+    def _publish_fills(self, user: str, fills: list[Execution]) -> None:
+        for by_time in (False, True):
+            subscription = {"type": "userFills", "user": user, "aggregateByTime": by_time}
+            self._tell(subscription, "userFills", partial(_fills_frame, user, fills, by_time))
+        events = {"type": "userEvents", "user": user}
+        self._tell(events, "user", lambda: {"fills": fill_rows(fills, False)})
+        if fills[0].liquidation is not None and fills[0].liquidation.account == user:
+            value = str(sum(f.price * f.size for f in fills))
+            notice = {"lid": fills[0].trade_id, "liquidator": "0x" + "0" * 40, "liquidated_user": user}
+            notice |= {"liquidated_ntl_pos": value, "liquidated_account_value": "0.0"}
+            self._tell(events, "user", lambda: {"liquidation": notice})
+
+    def _publish_orders(self, user: str, changes: list[OrderChanged]) -> None:
+        def rows() -> list[JSON]:
+            return [
+                {"order": basic_order(c.order), "status": c.status.value, "statusTimestamp": c.time_ms} for c in changes
+            ]
+
+        self._tell({"type": "orderUpdates", "user": user}, "orderUpdates", rows)
+        records = [self.venue.records[c.order.order_id] for c in changes]
+        history = {"type": "userHistoricalOrders", "user": user}
+        self._tell(history, "userHistoricalOrders", lambda: {"user": user, "orderHistory": [*map(record_row, records)]})
+        system = [c.order for c in changes if c.status in _SYSTEM_CANCELS]
+        if system:
+            cancels = [{"coin": o.request.symbol, "oid": o.order_id} for o in system]
+            self._tell({"type": "userEvents", "user": user}, "user", lambda: {"nonUserCancel": cancels})
+
+    def _publish_funding(self, paid: FundingPaid) -> None:
+        row = funding_row(paid.time_ms, paid.symbol, paid.amount, paid.size, paid.rate)
+        user = paid.account
+        self._tell({"type": "userEvents", "user": user}, "user", lambda: {"funding": row})
+        self._tell({"type": "userFundings", "user": user}, "userFundings", lambda: {"user": user, "fundings": [row]})
+
+    def _tell(self, subscription: JSON, channel: str, data: Callable[[], Any]) -> None:
+        """Send to who is subscribed; `data` is made only if somebody is."""
+        if listeners := self._listening.get(topic(subscription)):
+            self._broadcast(listeners, channel, data(), subscription.get("coin"))
+
+    def _broadcast(self, listeners: Iterable[Client], channel: str, data: Any, coin: str | None = None) -> None:
+        text = msgspec.json.encode({"channel": channel, "data": data}).decode()
+        for client in list(listeners):
+            self._deliver(client, text, channel, coin)
+
+    def send(self, client: Client, frame: JSON, channel: str, coin: str | None = None) -> None:
+        self._deliver(client, msgspec.json.encode(frame).decode(), channel, coin)
+
+    def send_raw(self, text: str) -> None:
+        """A text to every socket, as it is."""
+        for client in self.clients:
+            client.outbox.put_nowait(text)
+
+    def _deliver(self, client: Client, text: str, channel: str, coin: str | None) -> None:
+        """Into the outbox, through whatever is wrong at the moment."""
+        faults = self.venue.faults
+        if not any(True for _ in faults):
+            client.outbox.put_nowait(text)
+            return
+        if faults.take("stall", channel=channel, coin=coin):
+            return
+        copies = 2 if faults.take("duplicate_frames", channel=channel) else 1
+        if faults.take("reorder_frames", channel=channel):
+            if client.held is None:
+                client.held = text
+                return
+            texts, client.held = [text, client.held], None
+        else:
+            texts = [text]
+        late = faults.take("delay_frames", channel=channel)
+        if late is None and channel in ("userFills", "user", "orderUpdates"):
+            late = faults.take("late_user_frames")
+        for each in itertools.chain.from_iterable([t] * copies for t in texts):
+            if late is None:
+                client.outbox.put_nowait(each)
+            else:
+                asyncio.get_running_loop().call_later(float(late.get("ms", 500)) / 1000, client.outbox.put_nowait, each)
