@@ -42,11 +42,11 @@ from core.messages import (
     Tick,
     WorkingOrders,
 )
-from core.model import ZERO, Book, Fill, MarkPrice, OrderStatus, Quote, Side, Trade
+from core.model import ZERO, Book, Fill, MarkPrice, OrderStatus, Purpose, Quote, Side, Trade
 from core.risk import entry_size, equity_now, is_daily_loss_hit, refusal, size_refusal
 from core.rules import Rules
 from core.signals import Signal
-from core.state import ExitReason, MarketState, Purpose, State
+from core.state import ExitReason, MarketState, State
 from core.turn import Strategies, Turn
 
 WISH_MS = 5_000  # how long a reversal waits for the market to be flat and clean
@@ -317,7 +317,7 @@ def on_account(turn: Turn, event: AccountSnapshot) -> None:
 def on_budget(turn: Turn, event: RequestBudget) -> None:
     left = event.cap - event.used
     before = turn.state.budget_left
-    turn.set(budget_left=left)
+    turn.set(budget_left=left, budget_used=event.used)
     if left < 500 and (before is None or before >= 500):
         turn.note("WARNING", "request_budget_low", left=left, cap=event.cap, notify=True)
 
@@ -392,6 +392,7 @@ def on_started(turn: Turn, event: Started) -> None:
         day=day,
         day_realized=state.day_realized if state.day == day else ZERO,
         last_fill_ms=state.last_fill_ms or day * orders.DAY_MS,
+        history_from_ms=min(state.last_fill_ms or day * orders.DAY_MS, day * orders.DAY_MS),
         read_orders_ms=0,
         account_due_ms=0,
         unmanaged=(),

@@ -9,7 +9,19 @@ from decimal import Decimal
 
 import msgspec
 
-from core.model import Bar, Book, Fill, MarkPrice, Order, OrderStatus, Quote, Trade, VenuePosition, WorkingOrder
+from core.model import (
+    Bar,
+    Book,
+    Fill,
+    MarkPrice,
+    Order,
+    OrderStatus,
+    Purpose,
+    Quote,
+    Trade,
+    VenuePosition,
+    WorkingOrder,
+)
 from core.rules import Rules
 
 
@@ -279,6 +291,7 @@ class Submit(Action, frozen=True):
     """Send this order now, once."""
 
     order: Order
+    purpose: Purpose
     reason: str
 
 

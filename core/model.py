@@ -58,6 +58,14 @@ class OrderStatus(enum.Enum):
 _FINAL = frozenset({OrderStatus.DENIED, OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED})
 
 
+class Purpose(enum.Enum):
+    """What an order of ours is for."""
+
+    ENTRY = "ENTRY"
+    EXIT = "EXIT"
+    STOP = "STOP"  # the protection that rests at the venue
+
+
 class Instrument(msgspec.Struct, frozen=True):
     """What may be traded, in which steps, and what a step is worth."""
 

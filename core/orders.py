@@ -23,8 +23,8 @@ from core.messages import (
     Settle,
     Submit,
 )
-from core.model import ZERO, Fill, Order, OrderStatus, OrderType, Side, TimeInForce
-from core.state import ExitReason, MarketState, OrderRecord, Position, Purpose
+from core.model import ZERO, Fill, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
+from core.state import ExitReason, MarketState, OrderRecord, Position
 from core.turn import Turn
 
 DAY_MS = 86_400_000
@@ -34,8 +34,9 @@ ANSWER_MS = 12_000  # a sent order without any answer for this long is in doubt
 EXIT_SETTLE_MS = (
     500  # an exit is given its usual answer time: a noop sent at once could overtake and kill it (page 3.8)
 )
+READ_SPACING_MS = 500
 KEPT_MS = 60_000  # final orders are kept this long for late fills
-FILL_IDS_KEPT = 5_000
+FILL_IDS_KEPT = 2_000
 NOT_OUR_MISTAKE = frozenset({RejectReason.NO_LIQUIDITY, RejectReason.WOULD_INCREASE, RejectReason.BAD_TRIGGER})
 
 
@@ -68,7 +69,7 @@ def send(turn: Turn, order: Order, purpose: Purpose, reason: str) -> None:
     turn.change(
         order.symbol, orders={**market.orders, order.client_id: record}, clean=False, dirty_ms=turn.now_ms, armed=None
     )
-    turn.act(Submit(order, reason))
+    turn.act(Submit(order, purpose, reason))
     turn.note(
         "INFO",
         "order_sent",
@@ -286,9 +287,11 @@ def on_fill(turn: Turn, fill: Fill) -> None:
     """Book one execution, once. Whose it was decides how the position follows."""
     if fill.fill_id in turn.state.fill_ids or fill.symbol not in turn.state.markets:
         return
-    book(turn, fill)
     market = turn.market(fill.symbol)
     record = find_record(market, fill.client_id, fill.order_id)
+    if fill.is_snapshot and record is None and fill.time_ms < turn.state.history_from_ms:
+        return  # history from before this bot looked: neither today's profit nor news
+    book(turn, fill)
     turn.note(
         "INFO", "fill", symbol=fill.symbol, side=fill.side.value, size=fill.size, price=fill.price, fee=fill.fee,
         closed_pnl=fill.closed_pnl, order_id=fill.order_id, fill_id=fill.fill_id,
@@ -299,14 +302,19 @@ def on_fill(turn: Turn, fill: Fill) -> None:
         _fill_of_ours(turn, record, fill)
     elif not fill.is_snapshot:
         _fill_of_others(turn, fill)
+    elif turn.now_ms - turn.state.read_account_ms >= READ_SPACING_MS:
+        read_account(turn, "fill found in the history")
 
 
 def book(turn: Turn, fill: Fill) -> None:
     """Profit and the memory of what has been booked; the ledger writes the same row."""
     net = fill.closed_pnl - fill.fee
     today = fill.time_ms // DAY_MS == turn.state.day
+    fill_ids = {**turn.state.fill_ids, fill.fill_id: fill.time_ms}
+    while len(fill_ids) > FILL_IDS_KEPT:
+        del fill_ids[next(iter(fill_ids))]
     turn.set(
-        fill_ids=(*turn.state.fill_ids[-FILL_IDS_KEPT + 1 :], fill.fill_id),
+        fill_ids=fill_ids,
         last_fill_ms=max(turn.state.last_fill_ms, fill.time_ms),
         day_realized=turn.state.day_realized + (net if today else ZERO),
     )

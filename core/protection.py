@@ -11,8 +11,8 @@ import msgspec
 from core import orders
 from core.exits import inside_liquidation, is_crossed, stop_level, tighter_tick
 from core.messages import Arm
-from core.model import ZERO, Order, OrderStatus, OrderType, Side, TimeInForce, WorkingOrder
-from core.state import ExitReason, MarketState, OrderRecord, Position, Purpose, VenueStop
+from core.model import ZERO, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce, WorkingOrder
+from core.state import ExitReason, MarketState, OrderRecord, Position, VenueStop
 from core.turn import Turn
 
 NAKED_MS_MAX = 2_000  # P2: after that without an accepted stop, the position goes

@@ -7,9 +7,9 @@ import msgspec
 from core import orders, protection
 from core.exits import reprice
 from core.messages import AccountSnapshot
-from core.model import ZERO, Side, VenuePosition
+from core.model import ZERO, Purpose, Side, VenuePosition
 from core.risk import total_open_pnl
-from core.state import MarketState, Purpose
+from core.state import MarketState
 from core.turn import Turn
 
 

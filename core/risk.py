@@ -4,9 +4,9 @@ from decimal import Decimal
 
 from core.exits import open_position
 from core.freshness import price_age_ms
-from core.model import ZERO, Side
+from core.model import ZERO, Purpose, Side
 from core.rules import MarketRules, Rules
-from core.state import MarketState, Purpose, State, open_pnl
+from core.state import MarketState, State, open_pnl
 
 
 def daily_pnl(state: State, rules: Rules) -> Decimal:

@@ -69,11 +69,12 @@ class RiskRules(msgspec.Struct, frozen=True):
 class Rules(msgspec.Struct, frozen=True):
     venue: str
     network: str
-    dry_run: bool
+    dry_run: bool  # orders are matched on this machine
     markets: dict[str, MarketRules]
     risk: RiskRules
     use_stream: bool = True
     max_reconnect_attempts: int = 10
+    account_tag: str = ""  # tells accounts apart without naming one: a journal of another account is not ours
     price_note_ms: int = 10_000  # at most one price line a market in this time
     check_interval_ms: int = 300_000  # between strategy checks while bars come from REST
     can_reduce_only: bool = True  # TopstepX cannot

@@ -5,13 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from core.model import ZERO, Bar, Order, OrderStatus, Side
-
-
-class Purpose(enum.Enum):
-    ENTRY = "ENTRY"
-    EXIT = "EXIT"
-    STOP = "STOP"  # the protection that rests at the venue
+from core.model import ZERO, Bar, Order, OrderStatus, Purpose, Side
 
 
 class ExitReason(enum.Enum):
@@ -134,14 +128,15 @@ class State(msgspec.Struct, frozen=True):
     available: Decimal | None = None
     day: int = 0  # UTC day number of the figures below
     day_realized: Decimal = ZERO  # closed profit minus fees since 00:00 UTC
-    fill_ids: tuple[str, ...] = ()  # the newest ones, to book each once
+    fill_ids: dict[str, int] = {}  # the newest ones with their venue time, to book each once; oldest first
     last_fill_ms: int = 0  # venue clock
+    history_from_ms: int = 0  # venue clock: fills in histories that are older are not looked at
     unmanaged: tuple[str, ...] = ()  # positions in markets that are not configured
     read_orders_ms: int = 0  # when the last read of each kind was asked for
     read_account_ms: int = 0
     account_due_ms: int = 0  # when the next account read is due
-    budget_left: int | None = None
-    snapshots: int = 0
+    budget_left: int | None = None  # actions the venue still takes from this address
+    budget_used: int | None = None
 
 
 def open_pnl(market: MarketState, multiplier: Decimal) -> Decimal:

@@ -6,6 +6,7 @@ It never waits for the network or for a disk sync (P5): what takes time goes to 
 import logging
 import queue
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from core.messages import (
     JournalFailed,
     JournalRestored,
     Note,
+    PolledPrice,
     Started,
     Stop,
     Submit,
@@ -47,7 +49,7 @@ BUSY_TICK_MS = 200  # while something is in flight or unprotected
 SNAPSHOT_MS = 30_000
 STOP_MS = 4_000  # how long a stop waits for answers in flight and for missing stops
 ARMED_KEPT = 64
-MARKET_DATA = (Trade, Quote, Book, MarkPrice)
+MARKET_DATA = (Trade, Quote, Book, MarkPrice, PolledPrice)
 
 
 class Executor(Protocol):
@@ -73,14 +75,16 @@ class Bot:
         ledger: Ledger,
         clock: Clock,
         publish: Callable[[State], None],
-        notify: Callable[[str], None],
+        notify: Callable[[str, str], None],
         is_flatten_asked: Callable[[], bool] = lambda: False,
+        order_counts: "Counter[str] | None" = None,
     ) -> None:
         self.state = state
         self._rules, self._strategies, self._run_id = rules, strategies, run_id
         self._inbox, self._executor, self._clock = inbox, executor, clock
         self._journal, self._ledger = journal, ledger
         self._publish, self._notify, self._is_flatten_asked = publish, notify, is_flatten_asked
+        self._counts: Counter[str] = Counter() if order_counts is None else order_counts  # order notes by name
         self._armed: dict[str, bytes] = {}
         self._matches_paper = rules.dry_run
         self._stop: Stop | None = None
@@ -175,10 +179,12 @@ class Bot:
                     self._executor.act(action, None)
 
     def _say(self, note: Note) -> None:
+        if note.name.startswith("order_"):
+            self._counts[note.name.removeprefix("order_")] += 1
         text = line(note.name, note.fields, note.text)
         log.log(logging.getLevelNamesMapping()[note.level], text)
         if note.notify:
-            self._notify(text)
+            self._notify(note.name, text)
 
     def _keep_armed(self, armed: Armed) -> None:
         self._armed[armed.client_id] = armed.body
@@ -281,7 +287,7 @@ class Bot:
             fields = {"symbol": symbol, "side": position.side.value, "size": str(position.size)}
             if stop is None:
                 log.critical(line("left_unprotected", fields, "NO stop is confirmed at the venue: act by hand"))
-                self._notify(line("left_unprotected", fields))
+                self._notify("left_unprotected", line("left_unprotected", fields))
             else:
                 fields |= {"order_id": str(stop.order_id), "stop": str(stop.trigger_price)}
                 log.warning(line("left_protected", fields, "the venue keeps this stop while the bot is away"))

@@ -1,0 +1,43 @@
+"""Hands each action to the thread that carries it out. Nothing here waits."""
+
+from core.messages import (
+    AnyAction,
+    AnyEvent,
+    Arm,
+    Cancel,
+    PollPrices,
+    ReadAccount,
+    ReadBars,
+    ReadOrders,
+    Reconnect,
+    Settle,
+    Submit,
+)
+from runtime.orders import OrderLanes
+from runtime.poller import AccountReader, PricePoller
+from runtime.venue import VenueStream
+
+
+class LiveExecutor:
+    def __init__(
+        self, lanes: OrderLanes | None, reader: AccountReader, poller: PricePoller, stream: VenueStream | None
+    ) -> None:
+        self._lanes, self._reader, self._poller, self._stream = lanes, reader, poller, stream
+
+    def act(self, action: AnyAction, body: bytes | None) -> None:
+        match action:
+            case Submit() | Arm() | Cancel() | Settle() | ReadOrders():
+                assert self._lanes is not None, "a dry run keeps its orders to itself"
+                self._lanes.dispatch(action, body)
+            case ReadAccount() | ReadBars():
+                self._reader.ask(action)
+            case PollPrices():
+                self._poller.switch(action)
+            case Reconnect():
+                if self._stream is not None:
+                    self._stream.reconnect(action.reason)
+            case _:
+                raise AssertionError(f"not for an executor: {action!r}")
+
+    def on_market_data(self, event: AnyEvent) -> None:
+        """Nothing to do: the venue matches."""

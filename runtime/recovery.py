@@ -1,0 +1,157 @@
+"""Rebuild the state from the journal (P7), and play a journal again (P12)."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from core.decide import decide
+from core.messages import AnyAction, AnyEvent, Started, Submit
+from core.model import OrderStatus
+from core.rules import Rules
+from core.state import OrderRecord, State
+from core.turn import Strategies
+from runtime import journal
+
+Decode = Callable[[bytes, int], tuple[AnyEvent, ...]]
+DecoderFactory = Callable[[], Decode]
+
+
+class Restored(msgspec.Struct, frozen=True):
+    state: State
+    events: int  # read after the newest snapshot
+    why_fresh: str | None  # why nothing was taken over, in words
+
+
+def restore(folder: Path, rules: Rules, decode: Decode) -> Restored:
+    """State as the last run left it, from the newest snapshot and the events after it.
+
+    Orders come from the journal's own actions, not from deciding again: what was written may have been sent, and
+    nothing else can have been. Another venue, network or account starts afresh.
+    """
+    state, old_rules, records = journal.read_tail(folder)
+    if state is None or old_rules is None:
+        return Restored(State(), 0, "there is no journal yet")
+    if identity(old_rules) != identity(rules):
+        return Restored(State(), 0, "the journal belongs to another venue, network or account")
+    written = {r.action.order.client_id for r in records if isinstance(r.action, Submit)}
+    known = {client_id for market in state.markets.values() for client_id in market.orders}
+    count = 0
+    for record in records:
+        if record.rules is not None:
+            old_rules = record.rules
+        if isinstance(record.action, Submit):
+            state = with_submitted(state, record.action)
+        for event in events_of(record, decode):
+            count += 1
+            if isinstance(event, Started):
+                old_rules = event.rules
+            state, _ = decide(state, event, old_rules, {})
+            state = only_orders(state, written | known)
+    return Restored(state, count, None)
+
+
+def identity(rules: Rules) -> tuple[str, str, bool, str]:
+    return rules.venue, rules.network, rules.dry_run, rules.account_tag
+
+
+def with_submitted(state: State, action: Submit) -> State:
+    """A journalled Submit may have been sent: its order exists, whatever deciding again would say."""
+    order = action.order
+    market = state.markets.get(order.symbol)
+    if market is None or order.client_id in market.orders:
+        return state
+    record = OrderRecord(order, action.purpose, OrderStatus.SENT, order.nonce - state.offset_ms, action.reason)
+    market = msgspec.structs.replace(market, orders={**market.orders, order.client_id: record})
+    return msgspec.structs.replace(
+        state,
+        markets={**state.markets, order.symbol: market},
+        last_nonce=max(state.last_nonce, order.nonce),
+    )
+
+
+def only_orders(state: State, allowed: set[str]) -> State:
+    """Without orders that deciding again invented: they were never written, so they were never sent."""
+    markets = dict(state.markets)
+    changed = False
+    for symbol, market in markets.items():
+        orders = {client_id: record for client_id, record in market.orders.items() if client_id in allowed}
+        if len(orders) != len(market.orders):
+            markets[symbol] = msgspec.structs.replace(market, orders=orders)
+            changed = True
+    return msgspec.structs.replace(state, markets=markets) if changed else state
+
+
+def events_of(record: journal.Record, decode: Decode) -> tuple[AnyEvent, ...]:
+    if record.event is not None:
+        return (record.event,)
+    if record.frame is not None:
+        return decode(bytes(record.frame), record.ms)
+    return ()
+
+
+# --- replay ---------------------------------------------------------------------------------------------------------
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Where a replay left the recorded path."""
+
+    at_event: int
+    recorded: AnyAction | None
+    replayed: AnyAction | None
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    events: int
+    actions: int
+    difference: Difference | None
+
+
+def replay(path: Path, make_decoder: DecoderFactory, load_strategies: Callable[[Rules], Strategies]) -> Replayed:
+    """Play a journal file through `decide` and compare every action, in order. ValueError: it has no beginning."""
+    state: State | None = None
+    rules: Rules | None = None
+    strategies: Strategies = {}
+    decode = make_decoder()
+    recorded: deque[AnyAction] = deque()
+    replayed: deque[AnyAction] = deque()
+    events = actions = 0
+    for record, follower in with_next(journal.read_records(path)):
+        begins = follower is not None and isinstance(follower.event, Started)
+        if record.snapshot is not None and (state is None or begins):
+            state, rules = record.snapshot, record.rules
+            assert rules is not None
+            strategies = load_strategies(rules)
+            decode = make_decoder()
+        if record.action is not None:
+            recorded.append(record.action)
+        if state is None or rules is None:
+            continue
+        for event in events_of(record, decode):
+            events += 1
+            if isinstance(event, Started):
+                rules, strategies = event.rules, load_strategies(event.rules)
+            state, out = decide(state, event, rules, strategies)
+            replayed.extend(out)
+        while recorded and replayed:
+            actions += 1
+            ours, theirs = replayed.popleft(), recorded.popleft()
+            if ours != theirs:
+                return Replayed(events, actions, Difference(events, theirs, ours))
+    if state is None:
+        raise ValueError("the file holds no snapshot to begin from")
+    if recorded or replayed:
+        left = Difference(events, recorded[0] if recorded else None, replayed[0] if replayed else None)
+        return Replayed(events, actions, left)
+    return Replayed(events, actions, None)
+
+
+def with_next(records: Iterator[journal.Record]) -> Iterator[tuple[journal.Record, journal.Record | None]]:
+    previous: journal.Record | None = None
+    for record in records:
+        if previous is not None:
+            yield previous, record
+        previous = record
+    if previous is not None:
+        yield previous, None

@@ -1,0 +1,147 @@
+"""The published health snapshot, built from the state (design 4.4). Runs on the main thread: small and quick."""
+
+import datetime
+import os
+from collections import Counter
+from decimal import Decimal
+
+from core.exits import stop_level
+from core.freshness import price_age_ms
+from core.model import OrderStatus
+from core.protection import tightest
+from core.risk import daily_pnl, equity_now
+from core.rules import MarketRules, Rules
+from core.state import MarketState, State, open_pnl
+from runtime.snapshot import (
+    HealthSnapshot,
+    JournalHealth,
+    MarketHealth,
+    OrdersHealth,
+    PositionHealth,
+    RequestsHealth,
+    StreamHealth,
+    overall,
+)
+
+CENT = Decimal("0.01")
+
+
+def stream_health(state: State, status: object | None, now_ms: int) -> StreamHealth:
+    """`status` is the stream's own (connected, subscriptions, last_message_ms, reconnects), None without a stream."""
+    last_ms = getattr(status, "last_message_ms", None)
+    return StreamHealth(
+        mode=state.stream_mode,
+        connected=state.stream_up,
+        subscriptions=getattr(status, "subscriptions", 0),
+        last_message_time=None if last_ms is None else iso(last_ms),
+        last_message_age_s=None if last_ms is None else max(0, now_ms - last_ms) / 1000,
+        reconnects=getattr(status, "reconnects", 0),
+        attempt=state.stream_attempt,
+    )
+
+
+def iso(ms: int) -> str:
+    moment = datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def market_health(market: MarketState, rules: MarketRules, state: State, now_ms: int) -> MarketHealth:
+    age_ms = price_age_ms(market, state, now_ms)
+    minutes, rest = divmod(rules.timeframe_ms, 60_000)
+    return MarketHealth(
+        current_price=market.current_price,
+        price_source=market.price_source,
+        price_age_s=None if age_ms is None else max(0, age_ms) / 1000,
+        lag_ms=market.lag_ms,
+        verdict=market.verdict,
+        position=position_health(market, rules, now_ms),
+        mark=market.mark,
+        timeframe=f"{minutes}m" if not rest else f"{rules.timeframe_ms // 1000}s",
+        strategy=None if rules.strategy is None else rules.strategy.name,
+    )
+
+
+def position_health(market: MarketState, rules: MarketRules, now_ms: int) -> PositionHealth | None:
+    position = market.position
+    if position is None:
+        return None
+    at_venue = tightest(market, position)
+    return PositionHealth(
+        side=position.side.value,
+        size=position.size,
+        entry_price=position.entry_price,
+        unrealized_pnl=open_pnl(market, rules.instrument.multiplier).quantize(CENT),
+        stop=stop_level(position) if at_venue is None else at_venue.trigger_price,
+        protected_at_venue=at_venue is not None,
+        target=position.target_price,
+        trailing=position.trail_price is not None,
+        held_s=(now_ms - position.entry_ms) / 1000,
+        unprotected_s=0.0 if market.naked_since_ms is None else (now_ms - market.naked_since_ms) / 1000,
+        adopted=position.adopted,
+        exit_reason=None if market.exit_reason is None else market.exit_reason.value,
+    )
+
+
+def protection_text(state: State) -> str:
+    """What protects the positions if the bot dies now, in one sentence."""
+    parts = []
+    for symbol, market in state.markets.items():
+        position = market.position
+        if position is None:
+            continue
+        stop = tightest(market, position)
+        held = f"{symbol} {position.side.value} {position.size}"
+        parts.append(f"{held}: NOTHING at the venue" if stop is None else f"{held}: venue stop at {stop.trigger_price}")
+    parts += [f"{symbol}: not managed by this bot" for symbol in state.unmanaged]
+    return "; ".join(parts) or "flat, nothing to protect"
+
+
+def build(
+    state: State,
+    rules: Rules,
+    *,
+    now_ms: int,
+    started_ms: int,
+    stream_status: object | None,
+    order_counts: "Counter[str]",
+    weight_used: int,
+    weight_limit: int,
+    journal_bytes: int,
+    stopping: bool,
+) -> HealthSnapshot:
+    markets = {
+        symbol: market_health(state.markets[symbol], market_rules, state, now_ms)
+        for symbol, market_rules in rules.markets.items()
+        if symbol in state.markets
+    }
+    records = [record for market in state.markets.values() for record in market.orders.values() if record.is_live]
+    equity = equity_now(state, rules)
+    return HealthSnapshot(
+        status=overall(state.halted, markets.values(), rules.risk.max_price_age_ms / 1000, stopping),
+        venue=rules.venue,
+        network=rules.network,
+        dry_run=rules.dry_run,
+        uptime_s=(now_ms - started_ms) / 1000,
+        websocket=stream_health(state, stream_status, now_ms),
+        markets=markets,
+        orders=OrdersHealth(
+            open=sum(len(market.stops) for market in state.markets.values()) + len(records),
+            unknown=sum(record.status is OrderStatus.UNKNOWN for record in records),
+            by_status=dict(order_counts),
+        ),
+        equity=None if equity is None else equity.quantize(CENT),
+        daily_pnl=None if not state.synced else daily_pnl(state, rules).quantize(CENT),
+        halted=state.halted,
+        requests=RequestsHealth(
+            weight_used=weight_used,
+            weight_limit=weight_limit,
+            address_used=state.budget_used,
+            address_cap=None if state.budget_left is None else (state.budget_used or 0) + state.budget_left,
+        ),
+        journal=JournalHealth(ok=state.journal_ok, bytes=journal_bytes),
+        protection=protection_text(state),
+        clock_offset_ms=state.offset_ms,
+        unmanaged=state.unmanaged,
+        pid=os.getpid(),
+        published_ms=now_ms,
+    )

@@ -1,0 +1,274 @@
+"""The trading bot: command line, wiring, main loop.
+
+    python trading_bot.py                       run with config/config.json
+    python trading_bot.py --config FILE --for 60
+    python trading_bot.py check | status | flatten [--yes] | replay JOURNAL
+
+Exit codes: 0 done; 1 stopped on a fault; 2 bad config or usage; 3 credentials refused.
+"""
+
+import argparse
+import contextlib
+import gc
+import logging
+import os
+import queue
+import secrets as entropy
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import wiring
+from config.credentials import Secrets, load_secrets, missing_secrets
+from config.faults import ConfigFault
+from config.settings import DEFAULT_PATH, Settings, ensure_config, load
+from core.rules import Rules
+from core.state import State
+from runtime.bot import Bot
+from runtime.budget import WeightBudget
+from runtime.clock import Clock, SystemClock
+from runtime.executor import LiveExecutor
+from runtime.health import HealthServer, StatusWriter
+from runtime.journal import Journal
+from runtime.ledger import Ledger
+from runtime.logs import Logs, line
+from runtime.notify import Notifier
+from runtime.orders import OrderLanes
+from runtime.poller import AccountReader, PricePoller
+from runtime.recovery import restore
+from runtime.report_health import build
+from runtime.snapshot import Published
+from runtime.venue import CredentialsRefused, VenueUnavailable
+
+log = logging.getLogger("bot")
+
+EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_CREDENTIALS = 0, 1, 2, 3
+SWITCH_INTERVAL_S = 0.0005  # background threads give the interpreter back to the exit path sooner than the default 5 ms
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a Windows console with an old code page
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    try:
+        if arguments.command is not None:
+            import commands
+
+            return commands.run(arguments)
+        return run(arguments.config, arguments.for_s)
+    except ConfigFault as e:
+        for fault in e.lines:
+            print(f"config: {fault}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_OK
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Usage faults end with exit code 2, argparse's own."""
+    parser = argparse.ArgumentParser(prog="trading_bot.py", description="Trade Hyperliquid perpetuals, protected.")
+    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, help="config file (default config/config.json)")
+    parser.add_argument("--for", dest="for_s", type=seconds, default=None, metavar="SECONDS", help="stop by itself")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("check", help="config, credentials, reachability, freshness: pass or fail a row")
+    status = commands.add_parser("status", help="what the running bot holds and sees")
+    status.add_argument("--json", action="store_true", help="the status object as it is")
+    flatten = commands.add_parser("flatten", help="cancel everything, close everything, prove it flat")
+    flatten.add_argument("--yes", action="store_true", help="do not ask")
+    replay = commands.add_parser("replay", help="play a journal again: equal actions, or the first difference")
+    replay.add_argument("journal", type=Path)
+    return parser.parse_args(argv)
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def run(config_path: Path, for_s: float | None) -> int:
+    """The main job. Faults of config and credentials end it before anything is connected."""
+    if ensure_config(config_path):
+        print(f"created {config_path} for the simulator: no real money is involved")
+    settings = load(config_path)
+    secrets = load_secrets()
+    missing = missing_secrets(settings, secrets)
+    if missing:
+        raise ConfigFault(missing)
+    if settings.venue != "hyperliquid":
+        raise ConfigFault([f"venue = {settings.venue}: this version trades hyperliquid"])
+    logs = Logs(wiring.LOGS, settings.logging.level, console=sys.stdout, secrets=secrets.values())
+    logs.start()
+    threading.excepthook = log_thread_death
+    try:
+        with contextlib.ExitStack() as cleanup:
+            return assemble(settings, secrets, cleanup, for_s)
+    except CredentialsRefused as e:
+        log.critical(line("credentials_refused", text=str(e)))
+        return EXIT_CREDENTIALS
+    except wiring.AlreadyRunning as e:
+        log.critical(line("already_running", text=str(e)))
+        return EXIT_USAGE
+    except VenueUnavailable as e:
+        log.critical(line("venue_unavailable", text=str(e)))
+        return EXIT_FAULT
+    finally:
+        logs.flush_and_stop()
+
+
+def log_thread_death(hook: threading.ExceptHookArgs) -> None:
+    """A thread's bug reaches the log in one line; the thread itself has told the inbox."""
+    error = hook.exc_value or hook.exc_type()
+    log.critical(line("thread_died", {"thread": hook.thread.name if hook.thread else "?"}), exc_info=error)
+
+
+class Parts:
+    """Everything that has a thread, in the order it is started."""
+
+    def __init__(self, settings: Settings, rules: Rules, inbox: "queue.Queue[Any]", clock: Clock) -> None:
+        self.published = Published()
+        self.journal = Journal(wiring.LOGS, settings.logging.journal_max_mb)
+        self.ledger = Ledger(wiring.LOGS / "ledger.db")
+        self.notifier = Notifier(settings.notify)
+        self.status = StatusWriter(self.published, wiring.LOGS / "status.json", clock)
+        health = settings.health
+        self.health = HealthServer(self.published, health.host, health.port, clock) if health.enabled else None
+        self.lanes: OrderLanes | None = None
+        self.reader: AccountReader | None = None
+        self.poller: PricePoller | None = None
+        self.stream: Any = None
+
+    def start(self, cleanup: contextlib.ExitStack) -> None:
+        in_order = (
+            self.ledger,
+            self.notifier,
+            self.status,
+            self.health,
+            self.lanes,
+            self.reader,
+            self.poller,
+            self.stream,
+        )
+        for part in in_order:
+            if part is not None:
+                part.start()
+                cleanup.callback(part.stop)
+
+
+def assemble(settings: Settings, secrets: Secrets, cleanup: contextlib.ExitStack, for_s: float | None) -> int:
+    """Build every part, connect them by the inbox, run; `cleanup` takes them down in reverse order."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    clock = SystemClock()
+    started_ms = clock.now_ms()
+    stopping = threading.Event()
+    cleanup.enter_context(stop_signals(stopping.set))
+    is_embedded = settings.network == "simulator" and settings.api_url is None
+    simulator = None
+    if is_embedded:
+        simulator = wiring.Simulator()
+        cleanup.callback(simulator.stop)
+    account = wiring.account_of(settings, secrets)
+    if not is_embedded:  # an embedded venue is nobody else's
+        cleanup.callback(wiring.lock_account(account.tag(settings), os.getpid()).release)
+    where = wiring.resolve(settings, simulator)
+    log.info(line("starting", {"venue": settings.venue, "network": settings.network, "dry_run": settings.is_paper}))
+    budget = WeightBudget(clock)
+    client = wiring.make_client(where, account, clock, budget)
+    cleanup.callback(client.close)
+    rules = wiring.make_rules(settings, wiring.read_instruments(client, stopping, clock), account)
+    wiring.check_credentials(client, settings)
+    if not rules.dry_run:
+        for problem in wiring.set_leverages(client, rules, clock):
+            log.warning(line("leverage_not_set", text=problem))
+    state = State() if is_embedded else take_over(rules, account)
+
+    inbox: queue.Queue[Any] = queue.Queue()
+    parts = Parts(settings, rules, inbox, clock)
+    parts.lanes = None if rules.dry_run else OrderLanes(client.clone, inbox, clock)
+    timeframes_ms = {symbol: market.timeframe_ms for symbol, market in rules.markets.items()}
+    parts.reader = AccountReader(client.clone(), timeframes_ms, inbox, clock)
+    parts.poller = PricePoller(client.clone(), list(rules.markets), settings.fallback.poll_interval, inbox, clock)
+    parts.stream = wiring.make_stream(settings, where, rules, account, inbox, clock)
+    executor: Any = LiveExecutor(parts.lanes, parts.reader, parts.poller, parts.stream)
+    if rules.dry_run:
+        executor = wiring.make_paper(rules, executor, inbox, clock)
+    counts: Counter[str] = Counter()
+
+    def publish(state: State) -> None:
+        parts.published.publish(build(
+            state, rules, now_ms=clock.now_ms(), started_ms=started_ms,
+            stream_status=None if parts.stream is None else parts.stream.status(), order_counts=counts,
+            weight_used=budget.used(), weight_limit=budget.capacity, journal_bytes=parts.journal.bytes_written,
+            stopping=stopping.is_set(),
+        ))  # fmt: skip
+
+    bot = Bot(
+        state=state,
+        rules=rules,
+        strategies=wiring.load_strategies(rules),
+        run_id=entropy.randbits(64),
+        inbox=inbox,
+        executor=executor,
+        journal=parts.journal,
+        ledger=parts.ledger,
+        clock=clock,
+        publish=publish,
+        notify=parts.notifier.send,
+        is_flatten_asked=flatten_request(wiring.LOGS / "flatten.request"),
+        order_counts=counts,
+    )
+
+    def stop() -> None:
+        stopping.set()
+        bot.ask_to_stop("asked to stop")
+
+    cleanup.enter_context(stop_signals(stop))
+    parts.start(cleanup)
+    gc.collect()
+    gc.freeze()  # what start-up made lives as long as the bot: no collector pass walks it again
+    return bot.run(for_s)
+
+
+def take_over(rules: Rules, account: wiring.Account) -> State:
+    """State of the last run, as far as the journal tells."""
+    restored = restore(wiring.LOGS, rules, wiring.make_decoder(account.address))
+    text = restored.why_fresh or "state taken over from the journal"
+    log.info(line("restored", {"events": restored.events}, text))
+    return restored.state
+
+
+@contextlib.contextmanager
+def stop_signals(handler: Callable[[], object]) -> Iterator[None]:
+    """SIGINT and SIGTERM call `handler` while the context lasts."""
+    before = {number: signal.signal(number, lambda *_: handler()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def flatten_request(path: Path) -> Callable[[], bool]:
+    """Whether `flatten` has asked, once a request: the file is taken away."""
+
+    def is_asked() -> bool:
+        if not path.exists():
+            return False
+        path.unlink(missing_ok=True)
+        return True
+
+    path.unlink(missing_ok=True)  # a request for an earlier run is not for this one
+    return is_asked
+
+
+if __name__ == "__main__":
+    sys.exit(main())
