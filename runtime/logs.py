@@ -20,7 +20,8 @@ from typing import TextIO
 
 from runtime.redaction import Redactor
 
-NAME = "bot"  # our logger; everybody else's lines are marked as library_note
+NAME = "bot"
+OURS = (NAME, "stream", "orders", "poller", "ledger", "journal")  # everybody else's lines are marked as library_note
 QUEUE_MAX = 20_000  # lines that may wait for a slow disk; more are counted and dropped
 FILE_BYTES_MAX = 20_000_000
 FILES_KEPT = 5
@@ -66,7 +67,7 @@ class LogFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         message = one_line(record.getMessage())
-        if record.name != NAME:
+        if record.name not in OURS:
             message = line("library_note", {"logger": record.name, "text": message})
         thread = "main" if record.threadName == "MainThread" else record.threadName
         return self._redact(f"{utc(record.created)} {record.levelname} {thread} {message}")
@@ -132,18 +133,20 @@ class _File(logging.handlers.RotatingFileHandler):
 
     def __init__(self, path: Path, complaints: _Complaints) -> None:
         super().__init__(path, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8", delay=True)
-        self._complaints = complaints
+        self._complaints, self._rotation_refused = complaints, False
 
     def emit(self, record: logging.LogRecord) -> None:
         self._failed = False
         super().emit(record)
-        if not self._failed:
+        if not self._failed and not self._rotation_refused:
             self._complaints.worked()
 
     def doRollover(self) -> None:
         try:
             super().doRollover()
+            self._rotation_refused = False
         except OSError as e:  # Windows: somebody else holds the file open; go on in the same one
+            self._rotation_refused = True
             self._complaints.failed(e)
             if self.stream is None:
                 self.stream = self._open()
@@ -241,7 +244,8 @@ class Logs:
     def start(self) -> None:
         root = logging.getLogger()
         root.setLevel(logging.WARNING)  # other people's libraries
-        log.setLevel(self._level)
+        for name in OURS:
+            logging.getLogger(name).setLevel(self._level)
         for name in ("apprise", "werkzeug"):  # they log addresses with tokens in them, and every request
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         logging.captureWarnings(True)
