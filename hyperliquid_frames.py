@@ -398,7 +398,7 @@ def order_status(venue_status: str) -> OrderStatus:
         return OrderStatus.ACCEPTED
     if venue_status == "filled":
         return OrderStatus.FILLED
-    if venue_status in ("canceled", "scheduledCancel") or venue_status.endswith("Canceled"):
+    if venue_status == "canceled" or venue_status.endswith(("Canceled", "Cancel")):  # scheduledCancel, internalCancel
         return OrderStatus.CANCELED
     if venue_status == "rejected" or venue_status.endswith("Rejected"):
         return OrderStatus.REJECTED
@@ -471,7 +471,9 @@ def decode(raw: bytes, received_ms: int, user: str | None = None) -> Decoded:
 def _misfit(raw: bytes, why: str) -> BadFrame:
     try:
         channel = _decode_envelope(raw).channel
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except RecursionError:
+        return BadFrame("too_deep", "nested beyond any sense")
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return BadFrame("no_channel", why[:80])
     if channel not in CHANNELS:
         return BadFrame("unknown_channel", repr(channel[:40]))

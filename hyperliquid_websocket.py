@@ -150,7 +150,7 @@ class HyperliquidDialect:
         self._probed_s: float | None = None  # sent, not answered
         self._probe_acked = False
         self._answered_s = now_s
-        self._snapshot = b""
+        self._snapshot: bytes | None = None  # the user's fill history as last sent
         for sub in self._subs:
             sub.reset()
             sub.rhythm.restart(now_s)
@@ -190,7 +190,7 @@ class HyperliquidDialect:
 
     def received(self, raw: bytes, received_ms: int, now_s: float) -> tuple[AnyEvent, ...]:
         if raw == self._snapshot:  # the fill history again, word for word: a probe's answer with nothing new in it
-            self._answered(now_s)
+            self._answered(now_s, by_history=True)
             return ()
         events, control = decode(raw, received_ms, self._user)
         self._alive = True
@@ -225,12 +225,13 @@ class HyperliquidDialect:
 
     def _suspect(self, sub: Subscription) -> None:
         """An unknown coin gets no answer: the venue drops the whole socket (page 1.3). Twice is proof enough."""
-        sub.drops += 1
+        of_one_coin = [s for s in self._subs if s is sub or (sub.coin is not None and s.coin == sub.coin)]
+        for each in of_one_coin:
+            each.drops += 1
         if sub.drops < 2:
             return
-        for other in self._subs:
-            if other is sub or (sub.coin is not None and other.coin == sub.coin):
-                other.quarantined = True
+        for each in of_one_coin:
+            each.quarantined = True
         log.error("subscription_quarantined name='%s' the venue drops the connection when asked for it", sub.name)
 
     # --- answers ---
@@ -242,8 +243,7 @@ class HyperliquidDialect:
                 self._ask(now_s)
         elif isinstance(control, FillsSnapshot):
             self._snapshot = raw
-            self._probe_works = self._probe_works or self._probed_s is not None
-            self._answered(now_s)
+            self._answered(now_s, by_history=True)
         elif isinstance(control, Ack):
             if control.method == "subscribe" and (sub := self._find(control.subscription)):
                 self._acked(sub, now_s)
@@ -341,8 +341,8 @@ class HyperliquidDialect:
             return
         rhythm.pause_s = max(rhythm.pause_s, rhythm.silent_s(now_s))  # if it is no fault, it is its rhythm
         since_s, sub.renewed_s, sub.quiet_since_s = sub.renewed_s, None, now_s
-        if any(s.rhythm.heard_s >= since_s for s in siblings):
-            return
+        if sub.channel != "activeAssetCtx" or any(s.rhythm.heard_s >= since_s for s in siblings):
+            return  # only a context is sure to follow its subscribe (page 1.6)
         mutes = self._mutes[coin] = self._mutes.get(coin, 0) + 1
         if mutes == 1:
             raise Mute(f"{coin} is silent for {rhythm.silent_s(now_s):.1f}s")
@@ -355,21 +355,26 @@ class HyperliquidDialect:
     def _tend_fills(self, sub: Subscription, now_s: float) -> None:
         """The fill stream has no heartbeat: subscribing anew makes it send the history, which proves it alive."""
         if self._probed_s is None:
-            if now_s - self._answered_s > max(self._timing.probe_s, len(self._snapshot) / SNAPSHOT_BYTES_PER_S):
+            if now_s - self._answered_s > max(self._timing.probe_s, self._snapshot_bytes / SNAPSHOT_BYTES_PER_S):
                 self._renew(sub)
                 self._probed_s, self._probe_acked = now_s, False
             return
         limit_s = min(max(4 * self._answer_s, self._timing.answer_s), 10.0)
-        limit_s += len(self._snapshot) / SLOW_LINK_BYTES_PER_S
+        limit_s += self._snapshot_bytes / SLOW_LINK_BYTES_PER_S
         if now_s - self._probed_s <= limit_s:
             return
         if self._probe_works or not self._probe_acked:
             raise Mute(f"the fill stream did not answer in {limit_s:.1f}s")
         self._answered(now_s)  # a venue that sends no history again: its acknowledgement must do
 
-    def _answered(self, now_s: float) -> None:
+    @property
+    def _snapshot_bytes(self) -> int:
+        return len(self._snapshot or b"")
+
+    def _answered(self, now_s: float, by_history: bool = False) -> None:
         self._heard_s = now_s
         if self._probed_s is not None:
+            self._probe_works = self._probe_works or by_history
             self._answer_s = max(now_s - self._probed_s, self._answer_s * 0.9)
         self._probed_s, self._answered_s = None, now_s
 

@@ -8,7 +8,7 @@ class Rhythm:
     """
 
     FACTOR = 4.0
-    FADE_S = 300.0
+    FADE_S = 180.0
 
     __slots__ = ("cap_s", "floor_s", "heard_s", "pause_s")
 
