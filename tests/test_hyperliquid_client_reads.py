@@ -271,9 +271,10 @@ def test_fills_are_paged_by_time_and_deduplicated(mock, client: HyperliquidClien
 
 
 def test_a_page_that_leads_nowhere_is_an_error_not_an_endless_loop(mock, client: HyperliquidClient):
-    Info(mock, userFillsByTime=[fill_row(tid=n, time=1_000) for n in range(2_000)])
+    asked = Info(mock, userFillsByTime=[fill_row(tid=n, time=1_000) for n in range(2_000)])
     with pytest.raises(VenueUnavailable):
         client.fills_since(1_000)
+    assert len(asked.asked) == 1
 
 
 def fill(start: str, size: str, side: Side, time_ms: int = 1, symbol: str = "BTC", n: int = 0) -> Fill:
@@ -506,6 +507,19 @@ def test_leverage_keeps_the_margin_mode(clock: ManualClock, mode: str, is_cross:
             "isCross": is_cross,
             "leverage": 5,
         }
+
+
+def test_a_market_without_cross_margin_gets_isolated_leverage(clock: ManualClock):
+    def play(path: str, body: dict[str, Any]) -> Reply:
+        if path == "/exchange":
+            return http(DEFAULT)
+        return http(META if body["type"] == "meta" else {"leverage": {"type": "cross", "value": 20}})
+
+    with loopback_venue(play) as venue:
+        client = client_of(venue.url, clock)
+        client.instruments()
+        client.clone().set_leverage("kPEPE", 5, 9)
+        assert venue.requests[-1][1]["action"]["isCross"] is False
 
 
 def test_the_same_leverage_costs_no_action(clock: ManualClock):
