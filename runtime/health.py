@@ -39,7 +39,8 @@ class StatusWriter:
     def stop(self, timeout_s: float = 2.0) -> None:
         """Write once more, so that the file tells how it ended."""
         self._stop.set()
-        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while not self._clock.wait(self._stop, WRITE_EVERY_S):
@@ -84,6 +85,8 @@ class HealthServer:
 
     def stop(self, timeout_s: float = 2.0) -> None:
         self._stopping.set()
+        if not self._thread.is_alive():
+            return
         if self._ready.wait(timeout_s) and self._server is not None:
             server = self._server
             # the loop owns its sockets: closing them from here would pull them away under its select()

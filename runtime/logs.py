@@ -5,7 +5,6 @@ neither a slow disk nor a terminal that is held (a mouse selection on Windows) d
 """
 
 import contextlib
-import copy
 import logging
 import logging.handlers
 import queue
@@ -16,7 +15,7 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from runtime.redaction import Redactor
 
@@ -79,28 +78,37 @@ def utc(seconds: float) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(ms // 1000))}.{ms % 1000:03d}Z"
 
 
-class _Handoff(logging.handlers.QueueHandler):
-    """Puts a record on the queue and never waits: what does not fit is counted."""
+class Entry(NamedTuple):
+    """A log record as text only: an exception's objects must not live on in a queue."""
 
-    def __init__(self, waiting: "queue.Queue[logging.LogRecord | None]") -> None:
-        super().__init__(waiting)
-        self.dropped = 0
+    created: float
+    levelname: str
+    threadName: str | None
+    name: str
+    msg: str
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """A copy that holds text only: the exception's objects must not live on in the queue."""
-        record = copy.copy(record)
-        record.msg = record.getMessage()
-        if record.exc_info and isinstance(error := record.exc_info[1], BaseException):
-            causes = "".join(f" cause={_named(cause)!r}" for cause in (error.__cause__,) if cause is not None)
-            record.msg += f" exception={_named(error)!r}{causes} at={trace(error)}"
-        record.args = record.exc_info = record.exc_text = record.stack_info = None
-        return record
 
-    def enqueue(self, record: logging.LogRecord) -> None:
+class _Handoff(logging.Handler):
+    """Takes a record from whatever thread and hands it to the writers; never waits for anything."""
+
+    def __init__(self, writers: "list[_Writer]") -> None:
+        super().__init__()
+        self._writers = writers
+
+    def createLock(self) -> None:
+        self.lock = None  # nothing here needs one, and a thread that is paused could hold it
+
+    def emit(self, record: logging.LogRecord) -> None:
         try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self.dropped += 1
+            message = record.getMessage()
+        except (TypeError, ValueError) as e:  # somebody's format string does not fit its arguments
+            message = f"{record.msg!r} {_named(e)}"
+        if record.exc_info and (error := record.exc_info[1]) is not None:
+            cause = f" cause={_named(error.__cause__)!r}" if error.__cause__ is not None else ""
+            message += f" exception={_named(error)!r}{cause} at={trace(error)}"
+        entry = Entry(record.created, record.levelname, record.threadName, record.name, message)
+        for writer in self._writers:
+            writer.offer(entry)
 
 
 def _named(error: BaseException) -> str:
@@ -179,37 +187,47 @@ class _Writer:
 
     def __init__(self, name: str, target: logging.Handler) -> None:
         self._target = target
-        self._queue: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUE_MAX)
-        self.handoff = _Handoff(self._queue)
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._dropped = 0  # ever, and how many of them a line has told of
+        self._reported = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def _run(self) -> None:
-        reported = 0
-        while (record := self._queue.get()) is not None:
-            self._target.handle(record)
-            if (dropped := self.handoff.dropped) > reported and self._queue.empty():
-                fields = {"lines": dropped - reported}
-                reported = dropped
-                self._target.handle(_own_record(logging.WARNING, line("log_lines_dropped", fields)))
+    def offer(self, entry: Entry) -> None:
+        if self._queue.qsize() < QUEUE_MAX:
+            self._queue.put(entry)
+        else:
+            self._dropped += 1
 
-    def stop(self, timeout_s: float) -> None:
-        """Write what waits, within the time given, and close."""
-        deadline = time.monotonic() + timeout_s
-        with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=timeout_s)
-        self._thread.join(max(0.0, deadline - time.monotonic()))
+    def _run(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            self._write(entry)
+            if self._dropped > self._reported and self._queue.empty():
+                self._report()
+        if self._dropped > self._reported:
+            self._report()
+
+    def _write(self, entry: Entry) -> None:
+        self._target.handle(logging.makeLogRecord(entry._asdict()))
+
+    def _report(self) -> None:
+        dropped = self._dropped
+        message = line("log_lines_dropped", {"lines": dropped - self._reported})
+        self._reported = dropped
+        self._write(Entry(time.time(), "WARNING", "log", NAME, message))
+
+    def finish(self) -> None:
+        """Nothing more comes."""
+        self._queue.put(None)
+
+    def close(self, timeout_s: float) -> None:
+        """After finish(): wait for what is still to be written, within the time given."""
+        self._thread.join(max(0.0, timeout_s))
         if not self._thread.is_alive():
             with contextlib.suppress(OSError, ValueError):
                 self._target.close()
-
-
-def _own_record(level: int, message: str) -> logging.LogRecord:
-    record = logging.LogRecord(NAME, level, "", 0, message, None, None)
-    record.threadName = "log"
-    return record
 
 
 class Logs:
@@ -239,6 +257,7 @@ class Logs:
         for _, target in targets:
             target.setFormatter(LogFormatter(redact))
         self._writers = [_Writer(name, target) for name, target in targets]
+        self._handoff = _Handoff(self._writers)
         self._level = level
 
     def start(self) -> None:
@@ -250,13 +269,14 @@ class Logs:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         logging.captureWarnings(True)
         for writer in self._writers:
-            root.addHandler(writer.handoff)
             writer.start()
+        root.addHandler(self._handoff)
 
     def flush_and_stop(self, timeout_s: float = 2.0) -> None:
         """Write what waits and close the files; what a stuck disk does not take in time is lost."""
-        root = logging.getLogger()
+        logging.getLogger().removeHandler(self._handoff)
+        deadline = time.monotonic() + timeout_s
         for writer in self._writers:
-            root.removeHandler(writer.handoff)
+            writer.finish()
         for writer in self._writers:
-            writer.stop(timeout_s)
+            writer.close(deadline - time.monotonic())
