@@ -49,6 +49,10 @@ def is_loopback(host: str) -> bool:
 def checked_url(url: str) -> SplitResult:
     """Raises ValueError, without the address in its text, unless it is https, or http on this machine."""
     parts = urlsplit(url)
+    try:
+        parts.port  # noqa: B018 - raises for a number that is no port
+    except ValueError:
+        raise ValueError("the port of the address must be a number up to 65535") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("the address must start with https:// and name a host")
     if parts.username or parts.password:
@@ -142,7 +146,8 @@ class WarmConnection:
         if head is None:
             head = self._heads[path] = (
                 f"POST {self._url.path.rstrip('/')}{path} HTTP/1.1\r\nHost: {self._url.netloc}\r\n"
-                "Content-Type: application/json\r\nAccept-Encoding: identity\r\nContent-Length: "
+                "User-Agent: trading-bot\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
+                "Content-Type: application/json\r\nContent-Length: "
             ).encode("ascii")
         return head
 

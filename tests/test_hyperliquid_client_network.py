@@ -316,6 +316,8 @@ def test_no_clock_is_unavailable(reply: Reply):
         "api.hyperliquid.xyz",
         "https://user:secret@api.hyperliquid.xyz",
         "http://user@127.0.0.1",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:port",
     ],
 )
 def test_unsafe_addresses_are_refused(url: str):
