@@ -1,5 +1,6 @@
 """Candles of one market: some made-up history before the start, then real ones from the trades."""
 
+import bisect
 import random
 from decimal import Decimal
 
@@ -39,19 +40,27 @@ class Candle(msgspec.Struct):
 class Candles:
     """Keeps minutes of the newest days and hours before them; larger intervals are summed when asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, instrument: Instrument, price: Decimal, now_ms: int, seed: int | str) -> None:
+        """History leads up to `price` at now_ms; it is made up when somebody first asks."""
+        self._origin = (instrument, price, now_ms, seed)
+        self._made = False
         self._hours: list[Candle] = []
         self._minutes: list[Candle] = []
+        self._day_ago: tuple[int, Decimal] | None = None  # minute it was asked in, price
 
-    def make_history(self, instrument: Instrument, price: Decimal, now_ms: int, seed: int | str) -> None:
-        """Walk back from `price`: hourly for a hundred days, by the minute for the last three."""
+    def _make_history(self) -> None:
+        """Walk back from the first price: hourly for a hundred days, by the minute for the last three."""
+        if self._made:
+            return
+        self._made = True
+        instrument, price, now_ms, seed = self._origin
         rnd = random.Random(f"{seed}/{instrument.symbol}/history")
         newest = now_ms // MINUTE_MS * MINUTE_MS - MINUTE_MS
         border = (newest - 3 * DAY_MS) // HOUR_MS * HOUR_MS
         minutes = _walk_back(instrument, price, newest, border, MINUTE_MS, 0.0004, rnd)
         first = minutes[0].open if minutes else price
         hours = _walk_back(instrument, first, border - HOUR_MS, border - 97 * DAY_MS, HOUR_MS, 0.004, rnd)
-        self._hours, self._minutes = hours, minutes
+        self._hours, self._minutes = hours, minutes + self._minutes
 
     def add(self, price: Decimal, size: Decimal, time_ms: int) -> None:
         open_ms = time_ms // MINUTE_MS * MINUTE_MS
@@ -63,12 +72,15 @@ class Candles:
 
     def read(self, interval: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Candles of `interval` (a key of INTERVALS) that open in [start_ms, end_ms], oldest first; 5000 at most."""
+        self._make_history()
         span_ms = INTERVALS[interval]
         first_ms = start_ms // span_ms * span_ms
         rows: list[Candle] = []
-        for base in [*self._hours, *self._minutes]:
+        for base in self._since(first_ms):
             open_ms = base.open_ms // span_ms * span_ms
-            if base.span_ms > span_ms or not first_ms <= base.open_ms or not start_ms <= open_ms <= end_ms:
+            if open_ms > end_ms:
+                break
+            if base.span_ms > span_ms or open_ms < start_ms:
                 continue
             if not rows or rows[-1].open_ms != open_ms:
                 rows.append(Candle(open_ms, span_ms, base.open, base.high, base.low, base.close))
@@ -77,6 +89,13 @@ class Candles:
             row.volume += base.volume
             row.trades += base.trades
         return rows[-5000:]
+
+    def _since(self, open_ms: int) -> list[Candle]:
+        """Hours and minutes that open at open_ms or later."""
+        hour, minute = (
+            bisect.bisect_left(rows, open_ms, key=lambda row: row.open_ms) for rows in (self._hours, self._minutes)
+        )
+        return self._hours[hour:] + self._minutes[minute:]
 
     def forming(self, interval: str) -> Candle | None:
         """The candle of the newest trade."""
@@ -89,9 +108,13 @@ class Candles:
 
     def day_ago(self, now_ms: int) -> Decimal:
         """Price 24 hours ago, or the oldest known."""
-        rows = [*self._hours, *self._minutes]
-        older = [row.close for row in rows if row.open_ms <= now_ms - DAY_MS]
-        return older[-1] if older else (rows[0].open if rows else ZERO)
+        minute = now_ms // MINUTE_MS
+        if self._day_ago is None or self._day_ago[0] != minute:
+            self._make_history()
+            rows = [*self._hours, *self._minutes]
+            place = bisect.bisect_right(rows, now_ms - DAY_MS, key=lambda row: row.open_ms)
+            self._day_ago = (minute, rows[max(0, place - 1)].close if rows else ZERO)
+        return self._day_ago[1]
 
 
 def _walk_back(

@@ -127,7 +127,7 @@ def _candles(venue: HyperliquidVenue, request: JSON) -> Any:
         raise BadShape("req")
     coin, interval = _text(wanted, "coin"), wanted["interval"]
     if coin not in venue.candles:
-        return None
+        return [] if coin in venue.exchange.markets else None
     end_ms = _int(wanted, "endTime", venue.now_ms())
     rows = venue.candles[coin].read(interval, _int(wanted, "startTime"), end_ms)
     return [candle_row(row, coin, interval) for row in rows]

@@ -14,88 +14,29 @@ from typing import Any
 import msgspec
 from aiohttp import WSMsgType, web
 
-from core.model import Side
-from sim.candles import INTERVALS
-from sim.hyperliquid_info import (
-    account_state,
-    active_asset_data,
-    all_mids,
-    book,
-    fill_rows,
-    frontend_orders,
-    funding_row,
-    record_row,
+from sim.hyperliquid_channels import (
+    WrongCoin,
+    best,
+    fills_frame,
+    first_frames,
+    is_account_feed,
+    normalise,
+    state_frame,
+    topic,
 )
-from sim.hyperliquid_types import BadShape, address
+from sim.hyperliquid_info import fill_rows, funding_row, record_row
+from sim.hyperliquid_types import BadShape
 from sim.hyperliquid_venue import HyperliquidVenue
-from sim.hyperliquid_wire import JSON, basic_order, candle_row, level_rows, spot_state
+from sim.hyperliquid_wire import JSON, basic_order
 from sim.orders import ExchangeEvent, Execution, FundingPaid, OrderChanged, Printed, Status
 
 CANDLE_S = 0.5
 MAX_CONNECTIONS, MAX_CONNECTS, MAX_SUBSCRIPTIONS, MAX_MESSAGES, MAX_POSTS = 10, 30, 1000, 2000, 100
 MINUTE_S = 60.0
-USER_SNAPSHOT = 2_000  # fills in the first frame of userFills
 
-_COIN_TYPES = {"trades", "l2Book", "bbo", "candle", "activeAssetCtx", "activeAssetData"}
-_USER_TYPES = {
-    "orderUpdates", "userEvents", "userFills", "userFundings", "userNonFundingLedgerUpdates", "userHistoricalOrders",
-    "userTwapSliceFills", "userTwapHistory", "clearinghouseState", "openOrders", "spotState", "twapStates",
-    "activeAssetData", "webData3", "notification",
-}  # fmt: skip
-_PLAIN_TYPES = {"allMids", "assetCtxs", "allDexsAssetCtxs"}
 _SYSTEM_CANCELS = {Status.SELF_TRADE, Status.MARGIN_CANCELED, Status.LIQUIDATED, Status.SCHEDULED}
 
 Post = Callable[["Client", Any], Awaitable[Any]]
-
-
-class WrongCoin(Exception):
-    """The venue drops the connection instead of answering."""
-
-
-def normalise(subscription: Any, coins: Iterable[str]) -> JSON:
-    """A subscription with its defaults filled in. Raises BadShape, or WrongCoin."""
-    kind = subscription.get("type") if isinstance(subscription, dict) else None
-    if kind not in _COIN_TYPES | _USER_TYPES | _PLAIN_TYPES:
-        raise BadShape("type")
-    found: JSON = {"type": kind}
-    if kind in _USER_TYPES:
-        if not isinstance(subscription.get("user"), str):
-            raise BadShape("user")
-        found["user"] = address(subscription["user"])
-    if kind in _COIN_TYPES:
-        if not isinstance(subscription.get("coin"), str):
-            raise BadShape("coin")
-        found["coin"] = subscription["coin"]
-    if kind == "candle":
-        if subscription.get("interval") not in INTERVALS:
-            raise BadShape("interval")
-        found["interval"] = subscription["interval"]
-    if kind == "l2Book":
-        found |= {"nSigFigs": subscription.get("nSigFigs"), "mantissa": subscription.get("mantissa")}
-        found["fast"] = bool(subscription.get("fast", False))
-        figures, mantissa = found["nSigFigs"], found["mantissa"]
-        wrong_mantissa = mantissa is not None and (figures != 5 or mantissa not in (2, 5))
-        if figures not in (None, 2, 3, 4, 5) or wrong_mantissa:
-            raise WrongCoin
-    if kind == "userFills":
-        found["aggregateByTime"] = bool(subscription.get("aggregateByTime", False))
-    if subscription.get("dex"):
-        found["dex"] = subscription["dex"]
-    if "coin" in found and found["coin"] not in coins:
-        raise WrongCoin
-    return found
-
-
-def topic(subscription: JSON) -> str:
-    return json.dumps(subscription, separators=(",", ":"))
-
-
-def _is_state_of(user: str, subscription: JSON) -> bool:
-    return subscription.get("user") == user and subscription["type"] in ("clearinghouseState", "openOrders")
-
-
-def _fills_frame(user: str, fills: list[Execution], by_time: bool) -> JSON:
-    return {"user": user, "fills": fill_rows(fills, by_time)}
 
 
 class Client:
@@ -295,7 +236,7 @@ class Hub:
         self._acknowledge(client, "subscribe", subscription)
         client.topics[name] = subscription
         self._listening.setdefault(name, {})[client] = subscription
-        for channel, data in self._first(subscription):
+        for channel, data in first_frames(self.venue, subscription):
             self.send(client, {"channel": channel, "data": data}, channel, subscription.get("coin"))
 
     def _unsubscribe(self, client: Client, subscription: JSON) -> None:
@@ -321,87 +262,6 @@ class Hub:
             client.posts -= 1
         self.send(client, {"channel": "post", "data": {"id": request_id, "response": response}}, "post")
 
-    # --- first frames -----------------------------------------------------------------------------------------------
-
-    def _first(self, subscription: JSON) -> list[tuple[str, Any]]:
-        """What follows an acknowledgement at once."""
-        kind, venue = subscription["type"], self.venue
-        if kind == "trades":
-            trades = list(venue.trades[subscription["coin"]])[-30:]
-            return [("trades", venue.trade_rows(trades))] if trades else []
-        if kind == "userFills":
-            newest = list(venue.memory(subscription["user"]).fills)[-USER_SNAPSHOT:]
-            rows = fill_rows(newest[::-1], subscription["aggregateByTime"])
-            return [(kind, {"user": subscription["user"], "isSnapshot": True, "fills": rows})]
-        if kind == "userFundings":
-            return [(kind, self._snapshot(subscription, "fundings", []))]
-        if kind == "userNonFundingLedgerUpdates":
-            rows = venue.memory(subscription["user"]).ledger
-            return [(kind, self._snapshot(subscription, "nonFundingLedgerUpdates", rows))]
-        if kind == "userHistoricalOrders":
-            rows = [record_row(r) for r in reversed(venue.memory(subscription["user"]).history)]
-            return [(kind, self._snapshot(subscription, "orderHistory", rows))]
-        if kind == "userTwapSliceFills":
-            return [(kind, self._snapshot(subscription, "twapSliceFills", []))]
-        if kind == "userTwapHistory":
-            return [(kind, self._snapshot(subscription, "history", []))]
-        frame = self._state(subscription)
-        return [] if frame is None else [frame]
-
-    @staticmethod
-    def _snapshot(subscription: JSON, key: str, rows: list[JSON]) -> JSON:
-        return {"user": subscription["user"], "isSnapshot": True, key: rows}
-
-    def _state(self, subscription: JSON) -> tuple[str, Any] | None:
-        """The frame of a channel that always sends the whole state; None for event channels."""
-        kind, venue, user = subscription["type"], self.venue, subscription.get("user", "")
-        if kind == "l2Book":
-            fast = subscription["fast"]
-            data = book(
-                venue, subscription["coin"], subscription["nSigFigs"], subscription["mantissa"], 5 if fast else 20
-            )
-            return kind, data | {"fast": True} if fast else data
-        if kind == "bbo":
-            return kind, self._best(subscription["coin"])
-        if kind == "candle":
-            candle = venue.candles[subscription["coin"]].forming(subscription["interval"])
-            return (
-                None if candle is None else (kind, candle_row(candle, subscription["coin"], subscription["interval"]))
-            )
-        if kind == "activeAssetCtx":
-            return kind, {"coin": subscription["coin"], "ctx": venue.context(subscription["coin"])}
-        if kind == "allMids":
-            dex = subscription.get("dex")
-            return kind, {"dex": dex, "mids": {}} if dex else {"mids": all_mids(venue)}
-        if kind in ("assetCtxs", "allDexsAssetCtxs"):
-            contexts = [venue.context(row.name) for row in venue.listings]
-            return kind, {"dex": "", "ctxs": contexts} if kind == "assetCtxs" else {"ctxs": [["", contexts]]}
-        if kind == "clearinghouseState":
-            return kind, {"dex": "", "user": user, "clearinghouseState": account_state(venue, user)}
-        if kind == "openOrders":
-            return kind, {"dex": "", "user": user, "orders": frontend_orders(venue, user)}
-        if kind == "spotState":
-            state = spot_state(venue.read_account(user), venue.exchange.markets, venue.is_unified())
-            return kind, {"user": user, "spotState": state}
-        if kind == "twapStates":
-            return kind, {"dex": "", "user": user, "states": []}
-        if kind == "activeAssetData":
-            return kind, active_asset_data(venue, user, subscription["coin"])
-        if kind == "webData3":
-            return kind, self._web_data(user)
-        return None
-
-    def _web_data(self, user: str) -> JSON:
-        mode = "unifiedAccount" if self.venue.is_unified() else "disabled"
-        state = {"agentAddress": None, "agentValidUntil": None, "cumLedger": "0.0", "serverTime": self.venue.now_ms()}
-        state |= {"isVault": False, "user": user, "abstraction": mode}
-        return {"userState": state, "perpDexStates": [{"totalVaultEquity": "0.0"}]}
-
-    def _best(self, coin: str) -> JSON:
-        levels = [self.venue.market(coin).book.levels(side)[:1] for side in (Side.BUY, Side.SELL)]
-        rows = [level_rows(side, 1)[0] if side else None for side in levels]
-        return {"coin": coin, "time": self.venue.now_ms() + self.venue.time_shift_ms(), "bbo": rows}
-
     # --- beats ------------------------------------------------------------------------------------------------------
 
     def _resend(self, wanted: Callable[[JSON], bool]) -> None:
@@ -410,7 +270,7 @@ class Hub:
             subscription = next(iter(listeners.values()), None)
             if subscription is None or not wanted(subscription):
                 continue
-            if frame := self._state(subscription):
+            if frame := state_frame(self.venue, subscription):
                 self._broadcast(listeners, *frame, subscription.get("coin"))
 
     def _books(self, fast: bool) -> None:
@@ -455,7 +315,7 @@ class Hub:
         for user, changes in orders.items():
             self._publish_orders(user, changes)
         for user in {*fills, *orders}:
-            self._resend(partial(_is_state_of, user))
+            self._resend(partial(is_account_feed, user))
         self._publish_bbo()
         self._changed()
 
@@ -463,7 +323,7 @@ class Hub:
         for coin in self.venue.live:
             name = topic({"type": "bbo", "coin": coin})
             if listeners := self._listening.get(name):
-                data = self._best(coin)
+                data = best(self.venue, coin)
                 if data["bbo"] != self._bbo.get(coin):
                     self._bbo[coin] = data["bbo"]
                     self._broadcast(listeners, "bbo", data, coin)
@@ -471,7 +331,7 @@ class Hub:
     def _publish_fills(self, user: str, fills: list[Execution]) -> None:
         for by_time in (False, True):
             subscription = {"type": "userFills", "user": user, "aggregateByTime": by_time}
-            self._tell(subscription, "userFills", partial(_fills_frame, user, fills, by_time))
+            self._tell(subscription, "userFills", partial(fills_frame, user, fills, by_time))
         events = {"type": "userEvents", "user": user}
         self._tell(events, "user", lambda: {"fills": fill_rows(fills, False)})
         if fills[0].liquidation is not None and fills[0].liquidation.account == user:

@@ -102,7 +102,7 @@ class HyperliquidVenue:
         self.trades: dict[str, deque[Printed]] = {c: deque(maxlen=TRADES_KEPT) for c in self.exchange.markets}
         self.volume: dict[str, tuple[Decimal, Decimal]] = dict.fromkeys(self.exchange.markets, (ZERO, ZERO))
         self.fundings: dict[str, list[tuple[int, Decimal]]] = {}
-        self.candles = {c: Candles() for c in self.exchange.markets}
+        self.candles: dict[str, Candles] = {}
         self.listeners: list[Callable[[list[ExchangeEvent]], None]] = []
         self.sources: dict[str, PriceSource] = {}
         self.paused = config.paused
@@ -121,7 +121,7 @@ class HyperliquidVenue:
                 instrument, row.start, config.seed, PRESETS[config.preset], config.block_ms
             )
             start = source.price if source else row.start
-            self.candles[coin].make_history(instrument, start, now, config.seed)
+            self.candles[coin] = Candles(instrument, start, now, config.seed)
             self.set_price(coin, start)
             self._print_history(coin)
 
@@ -304,7 +304,7 @@ class HyperliquidVenue:
         return {
             "funding": num(FUNDING_RATE),
             "openInterest": num(Decimal(1000) + held),
-            "prevDayPx": num(self.candles[coin].day_ago(self.now_ms())),
+            "prevDayPx": num(self.candles[coin].day_ago(self.now_ms())) if coin in self.candles else "0.0",
             "dayNtlVlm": num(quote),
             "premium": None if premium is None else num(premium),
             "oraclePx": num(market.oracle),
