@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from core import bars, orders, protection, reconcile
-from core.exits import check_exit, follow
+from core.exits import check_exit, follow, reprice
 from core.freshness import price_age_ms, with_verdict
 from core.messages import (
     AccountSnapshot,
@@ -46,11 +46,12 @@ from core.model import ZERO, Book, Fill, MarkPrice, OrderStatus, Purpose, Quote,
 from core.risk import entry_size, equity_now, is_daily_loss_hit, refusal, size_refusal
 from core.rules import Rules
 from core.signals import Signal
-from core.state import ExitReason, MarketState, State
+from core.state import ExitReason, MarketState, Position, State
 from core.turn import Strategies, Turn
 
 WISH_MS = 5_000  # how long a reversal waits for the market to be flat and clean
-EXIT_RETRY_MS = 500
+EXIT_RETRY_MS = 500  # after a refused exit, doubled each time
+EXIT_RETRY_MS_MAX = 8_000
 
 
 def decide(state: State, event: AnyEvent, rules: Rules, strategies: Strategies) -> tuple[State, list[AnyAction]]:
@@ -102,8 +103,10 @@ def on_trade(turn: Turn, trade: Trade) -> None:
 
 def note_price(turn: Turn, symbol: str) -> None:
     market = turn.change(symbol, noted_ms=turn.now_ms)
-    live = market.price_source == "websocket"
-    words = "Real-time price update" if live else "Polled price update"
+    fresh = market.lag_ms is not None and market.lag_ms <= turn.rules.risk.max_price_age_ms
+    words = "Polled price update" if market.price_source == "rest" else "Late price update"
+    if fresh and market.price_source == "websocket":
+        words = "Real-time price update"
     turn.note(
         "INFO", "price", f"{words}: ${market.current_price:.2f}", symbol=symbol, price=market.current_price,
         lag_ms=market.lag_ms, source=market.price_source,
@@ -124,6 +127,8 @@ def on_book(turn: Turn, book: Book) -> None:
             book.symbol,
             bid=book.bids[0][0] if book.bids else None,
             ask=book.asks[0][0] if book.asks else None,
+            quote_time_ms=book.time_ms,
+            quote_received_ms=book.received_ms,
             heard_ms=book.received_ms,
         )
 
@@ -147,6 +152,8 @@ def on_polled(turn: Turn, polled: PolledPrice) -> None:
         current_price=polled.price,
         bid=polled.bid,
         ask=polled.ask,
+        quote_time_ms=time_ms,
+        quote_received_ms=polled.received_ms,
         mark=polled.mark if polled.mark is not None else market.mark,
         price_time_ms=time_ms,
         price_received_ms=polled.received_ms,
@@ -187,7 +194,7 @@ def on_history(turn: Turn, history: BarHistory) -> None:
     first = not market.bars
     market, is_news = bars.load_history(market, history.bars, turn.venue_now_ms)
     turn.put(market)
-    if is_news and not first and not turn.state.stream_up:
+    if is_news and not first:
         on_bar_close(turn, history.symbol)
 
 
@@ -226,10 +233,11 @@ def try_entry(turn: Turn, symbol: str, side: Side) -> None:
     reason = refusal(market, side, state, turn.rules, turn.now_ms)
     size = ZERO
     if reason is None:
-        assert market.current_price is not None, "a fresh price is a price"
+        price = market.reference_price(side)
+        assert price is not None, "a fresh price is a price"
         equity = equity_now(state, turn.rules)
-        size = entry_size(market.current_price, side, rules, equity)
-        reason = size_refusal(size, market.current_price, side, rules, equity, state.available)
+        size = entry_size(price, side, rules, equity)
+        reason = size_refusal(size, price, side, rules, equity, state.available)
     if reason is not None:
         turn.note("INFO", "order_denied", symbol=symbol, side=side.value, reason=reason)
         return
@@ -262,7 +270,9 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
         return
     market = turn.market(event.symbol)
     if record.purpose is Purpose.EXIT:
-        turn.change(event.symbol, exit_retry_ms=turn.now_ms + EXIT_RETRY_MS)
+        wait_ms = min(EXIT_RETRY_MS * 2**market.exit_refusals, EXIT_RETRY_MS_MAX)
+        refusals = min(market.exit_refusals + 1, 10)
+        turn.change(event.symbol, exit_retry_ms=turn.now_ms + wait_ms, exit_refusals=refusals)
         orders.read_account(turn, "exit rejected")
     elif record.purpose is Purpose.STOP:
         turn.change(event.symbol, stop_retry_ms=turn.now_ms + protection.RETRY_MS)
@@ -427,12 +437,26 @@ def restarted(market: MarketState, turn: Turn) -> MarketState:
     }
     return MarketState(
         symbol=market.symbol,
-        position=market.position,
+        position=relevelled(market, turn),
         orders=doubted,
         exit_reason=market.exit_reason,
         liquidation_price=market.liquidation_price,
         dirty_ms=turn.now_ms,
     )
+
+
+def relevelled(market: MarketState, turn: Turn) -> Position | None:
+    """The remembered position under today's rules; a trail that was tighter stays."""
+    old = market.position
+    if old is None:
+        return None
+    rules = turn.market_rules(market.symbol)
+    new = reprice(old, old.size, old.entry_price, rules.exits, rules.instrument)
+    if rules.exits.trailing_stop is None or old.trail_price is None:
+        return new
+    if new.trail_price is None or old.side.sign * (old.trail_price - new.trail_price) > 0:
+        return msgspec.structs.replace(new, trail_price=old.trail_price)
+    return new
 
 
 def on_tick(turn: Turn, event: Tick) -> None:
@@ -454,6 +478,7 @@ def on_tick(turn: Turn, event: Tick) -> None:
         watch_verdict(turn, symbol)
         watch_time_limit(turn, symbol)
         protection.protect(turn, symbol)
+        orders.ask_missing_fills(turn, symbol)
         orders.drop_old_records(turn, symbol)
     if is_daily_loss_hit(turn.state, turn.rules):
         leave_all(turn, ExitReason.DAILY_LOSS)

@@ -9,11 +9,14 @@ DELAYED_MS = 60_000  # a lag no network explains: data sold with a delay, or a c
 
 
 def price_age_ms(market: MarketState, state: State, now_ms: int) -> int | None:
-    """Age of the newest price: the worse of the venue's clock (offset corrected) and ours. None: no price yet."""
+    """Age of the newest trade or quote: the worse of the venue's clock (offset corrected) and ours.
+
+    None: there is no price yet.
+    """
     if market.current_price is None:
         return None
-    by_ours = now_ms - market.price_received_ms
-    by_venue = now_ms + state.offset_ms - market.price_time_ms
+    by_ours = now_ms - max(market.price_received_ms, market.quote_received_ms)
+    by_venue = now_ms + state.offset_ms - max(market.price_time_ms, market.quote_time_ms)
     return max(by_ours, by_venue)
 
 

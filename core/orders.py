@@ -19,6 +19,7 @@ from core.messages import (
     OrderUpdate,
     ReadAccount,
     ReadOrders,
+    Reconnect,
     RejectReason,
     Settle,
     Submit,
@@ -34,6 +35,7 @@ ANSWER_MS = 12_000  # a sent order without any answer for this long is in doubt
 EXIT_SETTLE_MS = (
     500  # an exit is given its usual answer time: a noop sent at once could overtake and kill it (page 3.8)
 )
+FILLS_LATE_MS = 5_000
 READ_SPACING_MS = 500
 KEPT_MS = 60_000  # final orders are kept this long for late fills
 FILL_IDS_KEPT = 2_000
@@ -43,7 +45,7 @@ NOT_OUR_MISTAKE = frozenset({RejectReason.NO_LIQUIDITY, RejectReason.WOULD_INCRE
 def aggressive_order(turn: Turn, symbol: str, side: Side, size: Decimal, purpose: Purpose) -> Order:
     """An IOC at the worst price we take. The price comes from the newest one; the caller has made sure there is one."""
     market, rules = turn.market(symbol), turn.rules.risk
-    price = market.current_price
+    price = market.reference_price(side)
     assert price is not None, "an order needs a price"
     is_entry = purpose is Purpose.ENTRY
     slippage = rules.entry_slippage_pct if is_entry else rules.exit_slippage_pct
@@ -207,6 +209,18 @@ def settle_due(turn: Turn, symbol: str) -> None:
         elif record.status is OrderStatus.UNKNOWN and record.settle_ms is not None and record.settle_ms <= turn.now_ms:
             turn.act(Settle(record.order, record.noops_sent))
             put_record(turn, msgspec.structs.replace(record, settle_ms=None, noops_sent=record.noops_sent + 1))
+
+
+def ask_missing_fills(turn: Turn, symbol: str) -> None:
+    """An order filled by its answer, and the stream is silent about it: the fill stream is mute."""
+    for record in turn.market(symbol).orders.values():
+        late = record.final_ms is not None and turn.now_ms - record.final_ms > FILLS_LATE_MS
+        if late and record.booked_size < record.filled_size and not record.fills_asked:
+            put_record(turn, msgspec.structs.replace(record, fills_asked=True))
+            turn.note("WARNING", "fills_missing", client_id=record.order.client_id, symbol=symbol)
+            read_account(turn, "fills missing", with_fills=True)
+            if turn.state.stream_up:
+                turn.act(Reconnect("fills are missing on the stream"))
 
 
 def on_settled(turn: Turn, event: OrderSettled) -> OrderRecord | None:
@@ -417,7 +431,7 @@ def set_position(turn: Turn, symbol: str, side: Side, size: Decimal, entry_price
     rules = turn.market_rules(symbol)
     position = open_position(side, size, entry_price, turn.now_ms, rules.exits, rules.instrument, adopted)
     turn.change(
-        symbol, position=position, exit_reason=None, exit_retry_ms=0, stop_retry_ms=0, clean=False,
+        symbol, position=position, exit_reason=None, exit_retry_ms=0, exit_refusals=0, stop_retry_ms=0, clean=False,
         dirty_ms=turn.now_ms, armed=None, naked_since_ms=None,
     )  # fmt: skip
 

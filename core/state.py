@@ -48,6 +48,7 @@ class OrderRecord(msgspec.Struct, frozen=True):
     noops_sent: int = 0
     settle_ms: int | None = None  # when to ask (again) what became of it; UNKNOWN only
     final_ms: int | None = None
+    fills_asked: bool = False  # its fills stayed away and were asked for over REST
 
     @property
     def is_live(self) -> bool:
@@ -82,6 +83,8 @@ class MarketState(msgspec.Struct, frozen=True):
     verdict: str = "silent"
     bid: Decimal | None = None
     ask: Decimal | None = None
+    quote_time_ms: int = 0  # venue clock
+    quote_received_ms: int = 0
     mark: Decimal | None = None
     noted_ms: int = 0  # last price line
     # bars
@@ -96,6 +99,7 @@ class MarketState(msgspec.Struct, frozen=True):
     liquidation_price: Decimal | None = None
     exit_reason: ExitReason | None = None  # set until flat: the exit is pursued
     exit_retry_ms: int = 0
+    exit_refusals: int = 0  # in a row: each makes the next try wait longer
     wish: Side | None = None  # the strategy's reversal, waiting for flat and clean
     wish_until_ms: int = 0
     armed: Order | None = None
@@ -107,6 +111,11 @@ class MarketState(msgspec.Struct, frozen=True):
     stop_fired_ms: int = 0  # the venue reported our stop as filled; the fill may still be on its way
     clean: bool = False  # flat, and a read since has shown no leftover order that could act
     dirty_ms: int = 0  # our clock: reads requested before this do not know the latest fill or order
+
+    def reference_price(self, side: Side) -> Decimal | None:
+        """What an order on `side` would meet: the best opposite price when that is news, else the last trade."""
+        quoted = self.ask if side is Side.BUY else self.bid
+        return quoted if quoted is not None and self.quote_time_ms > self.price_time_ms else self.current_price
 
 
 class State(msgspec.Struct, frozen=True):
