@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+import hyperliquid_fills as fills
 import hyperliquid_info as info
 import hyperliquid_wire as wire
 from core.messages import (
@@ -135,12 +136,12 @@ class HyperliquidClient:
         return WorkingOrders(received_ms=self._clock.now_ms(), orders=orders, requested_ms=requested_ms)
 
     def fills_since(self, time_ms: int) -> Sequence[Fill]:
-        rows: dict[tuple[int, str, str], info.FillRow] = {}
+        rows: dict[tuple[str, int], fills.FillRow] = {}
         start_ms = time_ms
         for _ in range(FILLS_PAGES_MAX):
-            page = self._ask("userFillsByTime", list[info.FillRow], startTime=start_ms, aggregateByTime=False)
+            page = self._ask("userFillsByTime", list[fills.FillRow], startTime=start_ms, aggregateByTime=False)
             self._rest.charge_rows(len(page), 20)
-            rows.update((info.fill_key(row), row) for row in page)
+            rows.update((fills.fill_key(row), row) for row in page)
             if len(page) < FILLS_PAGE:
                 perps = [row for row in rows.values() if info.is_first_dex_perp(row.coin)]
                 return checked("userFillsByTime", self._fills, perps)
@@ -150,9 +151,9 @@ class HyperliquidClient:
             start_ms = newest_ms
         raise VenueUnavailable("userFillsByTime: more fills than the venue hands out")
 
-    def _fills(self, rows: list[info.FillRow]) -> tuple[Fill, ...]:
+    def _fills(self, rows: list[fills.FillRow]) -> tuple[Fill, ...]:
         received_ms = self._clock.now_ms()
-        return info.in_order([info.fill_of(row, self._user(), received_ms) for row in rows])
+        return fills.in_order([fills.fill_of(row, self._user(), received_ms) for row in rows])
 
     def bars(self, symbol: str, timeframe_ms: int, count: int) -> tuple[Bar, ...]:
         interval = info.INTERVALS.get(timeframe_ms)

@@ -1,12 +1,12 @@
 """Hyperliquid `/info`: answers to the market's own words. Pure; protocol page 2. Whatever does not fit is BadAnswer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
 
-from core.model import ZERO, Bar, Fill, Instrument, OrderStatus, Side, VenuePosition, WorkingOrder
+from core.model import ZERO, Bar, Instrument, OrderStatus, Side, VenuePosition, WorkingOrder
 
 INTERVALS = {
     60_000: "1m",
@@ -41,7 +41,7 @@ def decode(body: bytes, shape: type[T]) -> T:
         raise BadAnswer(str(e)) from None
 
 
-def _number(value: Decimal, what: str) -> Decimal:
+def finite(value: Decimal, what: str) -> Decimal:
     if not value.is_finite():
         raise BadAnswer(f"{what} is not a number")
     return value
@@ -59,7 +59,7 @@ def _not_below_zero(value: Decimal, what: str) -> Decimal:
     return value
 
 
-def _side(text: str) -> Side:
+def side_of(text: str) -> Side:
     if text not in SIDES:
         raise BadAnswer("unknown side")
     return SIDES[text]
@@ -166,10 +166,10 @@ def _position(row: _Position) -> VenuePosition:
         raise BadAnswer("a position without entryPx")
     return VenuePosition(
         symbol=row.coin,
-        size=_number(row.szi, "szi"),
+        size=finite(row.szi, "szi"),
         entry_price=above_zero(row.entryPx, "entryPx"),
-        unrealized_pnl=_number(row.unrealizedPnl, "unrealizedPnl"),
-        liquidation_price=None if row.liquidationPx is None else _number(row.liquidationPx, "liquidationPx"),
+        unrealized_pnl=finite(row.unrealizedPnl, "unrealizedPnl"),
+        liquidation_price=None if row.liquidationPx is None else finite(row.liquidationPx, "liquidationPx"),
         leverage=row.leverage.value,
         is_cross=row.leverage.type == "cross",
     )
@@ -177,7 +177,7 @@ def _position(row: _Position) -> VenuePosition:
 
 def classic_equity(state: Clearinghouse) -> tuple[Decimal, Decimal]:
     """(equity, available) where perps have a balance of their own (page 2.4)."""
-    return _number(state.marginSummary.accountValue, "accountValue"), _number(state.withdrawable, "withdrawable")
+    return finite(state.marginSummary.accountValue, "accountValue"), finite(state.withdrawable, "withdrawable")
 
 
 def unified_equity(state: Clearinghouse, spot: SpotState) -> tuple[Decimal, Decimal]:
@@ -188,10 +188,10 @@ def unified_equity(state: Clearinghouse, spot: SpotState) -> tuple[Decimal, Deci
     gains are not added. Collateral in other coins is not counted.
     """
     usdc = [row for row in spot.balances if row.coin == "USDC"]
-    open_loss = min(ZERO, sum((_number(r.position.unrealizedPnl, "pnl") for r in state.assetPositions), ZERO))
-    total = _number(sum((row.total for row in usdc), ZERO), "total")
-    locked = _number(sum((row.hold for row in usdc), ZERO), "hold") + state.marginSummary.totalMarginUsed
-    return total + open_loss, max(ZERO, _number(total + open_loss - locked, "available"))
+    open_loss = min(ZERO, sum((finite(r.position.unrealizedPnl, "pnl") for r in state.assetPositions), ZERO))
+    total = finite(sum((row.total for row in usdc), ZERO), "total")
+    locked = finite(sum((row.hold for row in usdc), ZERO), "hold") + state.marginSummary.totalMarginUsed
+    return total + open_loss, max(ZERO, finite(total + open_loss - locked, "available"))
 
 
 # --- orders ---------------------------------------------------------------------------------------------------------
@@ -229,11 +229,11 @@ class OrderStatusAnswer(msgspec.Struct):
 def working_order(row: OrderRow) -> WorkingOrder:
     return WorkingOrder(
         symbol=row.coin,
-        side=_side(row.side),
+        side=side_of(row.side),
         order_id=row.oid,
         client_id=row.cloid.lower() if row.cloid else None,
         size=_not_below_zero(row.sz, "sz"),
-        price=_number(row.limitPx, "limitPx"),
+        price=finite(row.limitPx, "limitPx"),
         trigger_price=above_zero(row.triggerPx, "triggerPx") if row.isTrigger else None,
         is_stop=row.isTrigger and row.orderType.startswith("Stop"),
         reduce_only=row.reduceOnly,
@@ -273,85 +273,8 @@ def filled_size(row: StatusRow, status: OrderStatus) -> Decimal:
     """As far as the row tells: `sz` moves only when the status does, and some rows say filled with sz == origSz."""
     if status is OrderStatus.REJECTED or row.order.origSz is None:
         return ZERO
-    done = max(ZERO, _number(row.order.origSz - row.order.sz, "sz"))
+    done = max(ZERO, finite(row.order.origSz - row.order.sz, "sz"))
     return row.order.origSz if status is OrderStatus.FILLED and done == 0 else done
-
-
-# --- fills ----------------------------------------------------------------------------------------------------------
-
-
-class _Liquidation(msgspec.Struct):
-    liquidatedUser: str | None = None
-
-
-class FillRow(msgspec.Struct):
-    coin: str
-    px: Decimal
-    sz: Decimal
-    side: str
-    time: int
-    startPosition: Decimal
-    closedPnl: Decimal
-    oid: int
-    fee: Decimal
-    hash: str = ""
-    tid: int | None = None  # rows of 2023 have none
-    cloid: str | None = None
-    liquidation: _Liquidation | None = None
-
-
-def fill_key(row: FillRow) -> tuple[int, str, str]:
-    return row.time, row.coin, str(row.tid) if row.tid is not None else f"{row.oid}/{row.startPosition}"
-
-
-def fill_of(row: FillRow, account: str, received_ms: int) -> Fill:
-    time_ms, coin, trade_id = fill_key(row)
-    return Fill(
-        symbol=coin,
-        side=_side(row.side),
-        price=above_zero(row.px, "px"),
-        size=above_zero(row.sz, "sz"),
-        fee=_number(row.fee, "fee"),
-        closed_pnl=_number(row.closedPnl, "closedPnl"),
-        order_id=row.oid,
-        client_id=row.cloid.lower() if row.cloid else None,
-        fill_id=f"{time_ms}:{coin}:{trade_id}",
-        time_ms=time_ms,
-        received_ms=received_ms,
-        start_position=_number(row.startPosition, "startPosition"),
-        is_snapshot=True,
-        is_liquidation=row.liquidation is not None and (row.liquidation.liquidatedUser or "").lower() == account,
-    )
-
-
-def in_order(fills: Sequence[Fill]) -> tuple[Fill, ...]:
-    """Oldest first. Within one millisecond the venue promises no order: chain each market by its start positions."""
-    groups: dict[tuple[int, str], list[Fill]] = {}
-    for fill in sorted(fills, key=lambda fill: fill.time_ms):
-        groups.setdefault((fill.time_ms, fill.symbol), []).append(fill)
-    return tuple(fill for group in groups.values() for fill in _chained(group))
-
-
-def _chained(group: list[Fill]) -> list[Fill]:
-    """Each fill starts where the one before it ended; what cannot be chained keeps the venue's order, at the end."""
-    if len(group) == 1:
-        return group
-    ends = [_end(fill) for fill in group]
-    left = list(group)
-    first = next((fill for fill in group if fill.start_position not in ends), group[0])
-    chain: list[Fill] = []
-    following: Fill | None = first
-    while following is not None:
-        chain.append(following)
-        left.remove(following)
-        end = _end(following)
-        following = next((fill for fill in left if fill.start_position == end), None)
-    return chain + left
-
-
-def _end(fill: Fill) -> Decimal:
-    assert fill.start_position is not None, "fill_of sets it"
-    return fill.start_position + fill.side.sign * fill.size
 
 
 # --- prices ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import hyperliquid_info as info
 import hyperliquid_wire as wire
 from core.messages import OrderSettled, OrderUnknown
 from core.model import ZERO, Order, OrderStatus, OrderType, WorkingOrder
+from hyperliquid_fills import FillRow
 from hyperliquid_rest import HyperliquidRest, checked, network_text
 from hyperliquid_wire import NoopVerdict
 from runtime.clock import Clock
@@ -94,7 +95,7 @@ class Settler:
             if row.client_id == cloid:
                 return self._settled(order, row.order_id, OrderStatus.ACCEPTED, text="found among open orders")
         start_ms = max(0, self._earliest_ms(order) - FILLS_BEFORE_MS)
-        rows = self._ask("userFillsByTime", list[info.FillRow], startTime=start_ms)
+        rows = self._ask("userFillsByTime", list[FillRow], startTime=start_ms)
         self._rest.charge_rows(len(rows), 20)
         ours = [row for row in rows if row.cloid and row.cloid.lower() == cloid]
         if not ours:
