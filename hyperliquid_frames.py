@@ -7,13 +7,32 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
 from core.messages import AnyEvent, BarUpdate, OrderUpdate
 from core.model import Bar, Book, Fill, MarkPrice, OrderStatus, Quote, Side, Trade
-from runtime.stream import BadFrame
+from hyperliquid_shapes import (
+    CHANNELS,
+    AckFrame,
+    BboFrame,
+    BookFrame,
+    CandleFrame,
+    CtxFrame,
+    ErrorFrame,
+    OrderUpdatesFrame,
+    PongFrame,
+    PostFrame,
+    TradesFrame,
+    UserFillsFrame,
+    UserFrame,
+    WireCandle,
+    WireFill,
+    decode_any,
+    decode_envelope,
+)
+from runtime.dialect import BadFrame
 
 GREETING = b"Websocket connection established."  # page 1.1: plain text, before any JSON
 
@@ -53,183 +72,7 @@ class VenueError(msgspec.Struct, frozen=True):
 Control = Ack | Pong | FillsSnapshot | VenueError
 Decoded = tuple[tuple[AnyEvent, ...], Control | None]
 
-
-# --- the wire's shapes: only what is read; unknown keys are skipped -------------------------------------------------
-
-Millis = Annotated[int, msgspec.Meta(gt=0, lt=10**14)]
-Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Coin = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 SIDES = {"B": Side.BUY, "A": Side.SELL}
-
-
-class _Trade(msgspec.Struct, gc=False):
-    coin: Coin
-    side: Literal["A", "B"]
-    px: str
-    sz: str
-    time: Millis
-    tid: Id
-
-
-class _Level(msgspec.Struct, gc=False):
-    px: str
-    sz: str
-
-
-class _Bbo(msgspec.Struct):
-    coin: Coin
-    time: Millis
-    bbo: tuple[_Level | None, _Level | None]
-
-
-class _Book(msgspec.Struct):
-    coin: Coin
-    time: Millis
-    levels: tuple[list[_Level], list[_Level]]
-
-
-class _Candle(msgspec.Struct, gc=False):
-    t: Millis
-    T: Millis
-    s: Coin
-    o: str
-    h: str
-    l: str  # noqa: E741 the venue's key
-    c: str
-    v: str
-
-
-class _Ctx(msgspec.Struct, gc=False):
-    markPx: str
-    oraclePx: str | None = None
-    midPx: str | None = None
-
-
-class _AssetCtx(msgspec.Struct):
-    coin: Coin
-    ctx: _Ctx
-
-
-class _Liquidation(msgspec.Struct, gc=False):
-    liquidatedUser: str | None = None
-
-
-class _Fill(msgspec.Struct):
-    coin: Coin
-    px: str
-    sz: str
-    side: Literal["A", "B"]
-    time: Millis
-    closedPnl: str
-    oid: Id
-    fee: str
-    tid: Id
-    startPosition: str | None = None
-    cloid: str | None = None
-    liquidation: _Liquidation | None = None
-
-
-class _UserFills(msgspec.Struct):
-    user: str
-    fills: list[_Fill]
-    isSnapshot: bool | None = None  # later frames leave the key out
-
-
-class _UserEvents(msgspec.Struct):
-    fills: list[_Fill] | None = None  # the other variants (funding, liquidation, ...) hold nothing we decide on
-
-
-class _Order(msgspec.Struct):
-    coin: Coin
-    sz: str
-    oid: Id
-    cloid: str | None = None
-
-
-class _OrderUpdate(msgspec.Struct):
-    order: _Order
-    status: str
-    statusTimestamp: Millis
-
-
-class _Ack(msgspec.Struct):
-    method: str
-    subscription: dict[str, Any]
-
-
-class _Frame(msgspec.Struct, tag_field="channel"):
-    pass
-
-
-class TradesFrame(_Frame, tag="trades"):
-    data: list[_Trade]
-
-
-class BboFrame(_Frame, tag="bbo"):
-    data: _Bbo
-
-
-class BookFrame(_Frame, tag="l2Book"):
-    data: _Book
-
-
-class CandleFrame(_Frame, tag="candle"):
-    data: _Candle | list[_Candle]  # one object live, an array in the docs
-
-
-class CtxFrame(_Frame, tag="activeAssetCtx"):
-    data: _AssetCtx
-
-
-class UserFillsFrame(_Frame, tag="userFills"):
-    data: _UserFills
-
-
-class UserFrame(_Frame, tag="user"):
-    data: _UserEvents
-
-
-class OrderUpdatesFrame(_Frame, tag="orderUpdates"):
-    data: list[_OrderUpdate]
-
-
-class AckFrame(_Frame, tag="subscriptionResponse"):
-    data: _Ack
-
-
-class ErrorFrame(_Frame, tag="error"):
-    data: str
-
-
-class PongFrame(_Frame, tag="pong"):
-    pass
-
-
-class PostFrame(_Frame, tag="post"):
-    pass
-
-
-class _Envelope(msgspec.Struct):
-    channel: str
-
-
-_FRAMES = (
-    TradesFrame
-    | BboFrame
-    | BookFrame
-    | CandleFrame
-    | CtxFrame
-    | UserFillsFrame
-    | UserFrame
-    | OrderUpdatesFrame
-    | AckFrame
-    | ErrorFrame
-    | PongFrame
-    | PostFrame
-)
-CHANNELS = frozenset(f.__struct_config__.tag for f in _FRAMES.__args__)
-_decode = msgspec.json.Decoder(_FRAMES).decode
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
@@ -299,7 +142,7 @@ def _candle(frame: CandleFrame, now_ms: int, user: str | None) -> Decoded:
     return tuple(BarUpdate(symbol=row.s, bar=_bar(row), received_ms=now_ms) for row in rows), None
 
 
-def _bar(row: _Candle) -> Bar:
+def _bar(row: WireCandle) -> Bar:
     bar = Bar(
         row.t, row.T, _positive(row.o), _positive(row.h), _positive(row.l), _positive(row.c), _not_negative(row.v)
     )
@@ -328,7 +171,7 @@ def _user_events(frame: UserFrame, now_ms: int, user: str | None) -> Decoded:
     return chain_fills(_fill(f, now_ms, user, False) for f in frame.data.fills or ()), None
 
 
-def _fill(fill: _Fill, now_ms: int, user: str | None, is_snapshot: bool) -> Fill:
+def _fill(fill: WireFill, now_ms: int, user: str | None, is_snapshot: bool) -> Fill:
     liquidated = fill.liquidation.liquidatedUser if fill.liquidation else None  # also set when we were the other side
     return Fill(
         symbol=fill.coin,
@@ -358,18 +201,18 @@ def chain_fills(fills: Iterable[Fill]) -> tuple[Fill, ...]:
 
 
 def _chain(group: list[Fill]) -> list[Fill]:
-    """Start where no other fill ends, follow the positions; what does not fit keeps its place at the end."""
+    """Start where no other fill ends, follow the positions; begin anew where the chain breaks."""
     by_start: dict[Decimal | None, list[Fill]] = {}
     for fill in reversed(group):
         by_start.setdefault(fill.start_position, []).append(fill)
     ends = {_end(fill) for fill in group}
-    at = next((f.start_position for f in group if f.start_position not in ends), group[0].start_position)
     chained: list[Fill] = []
-    while by_start.get(at):
-        chained.append(by_start[at].pop())
-        at = _end(chained[-1])
-    left = {id(f) for rest in by_start.values() for f in rest}
-    return chained + [f for f in group if id(f) in left]
+    for head in sorted(group, key=lambda f: f.start_position in ends):
+        at = head.start_position
+        while by_start.get(at):
+            chained.append(by_start[at].pop())
+            at = _end(chained[-1])
+    return chained
 
 
 def _end(fill: Fill) -> Decimal | None:
@@ -456,7 +299,7 @@ def decode(raw: bytes, received_ms: int, user: str | None = None) -> Decoded:
     A frame with one bad row is bad as a whole. `user` tells our own fills and liquidations from others'.
     """
     try:
-        frame = _decode(raw)
+        frame = decode_any(raw)
     except msgspec.ValidationError as e:
         raise _misfit(raw, str(e)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
@@ -470,7 +313,7 @@ def decode(raw: bytes, received_ms: int, user: str | None = None) -> Decoded:
 
 def _misfit(raw: bytes, why: str) -> BadFrame:
     try:
-        channel = _decode_envelope(raw).channel
+        channel = decode_envelope(raw).channel
     except RecursionError:
         return BadFrame("too_deep", "nested beyond any sense")
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -506,20 +349,16 @@ class _Recent:
 
 
 class Deduper:
-    """Drops trades the venue replays after a subscribe, and fills it repeats within a connection.
+    """Drops trades and fills that were passed on before: replays after a subscribe, histories, doubled frames.
 
     It depends on the frames alone, and a frame that it empties leaves it unchanged: a replay of the frames that were
     kept drops the same ones.
     """
 
     def __init__(self, trades_kept: int = 4096, fills_kept: int = 8192) -> None:
-        self._trades_kept, self._fills_kept = trades_kept, fills_kept
+        self._trades_kept = trades_kept
         self._trades: dict[str, _Recent] = {}  # by coin
         self._fills = _Recent(fills_kept)
-
-    def connection_lost(self) -> None:
-        """Call it for each StreamDown: the next connection's snapshot then passes whole (the core knows its fills)."""
-        self._fills = _Recent(self._fills_kept)
 
     def fresh(self, events: tuple[AnyEvent, ...]) -> tuple[AnyEvent, ...]:
         """`events` of one frame without repeats, in order."""
@@ -538,7 +377,7 @@ class Deduper:
 
 
 class FrameReader:
-    """Frames to events for one socket, live or from the journal: decode, then drop repeats."""
+    """Frames to events for one run, live or from its journal: decode, then drop repeats."""
 
     def __init__(self, user: str | None) -> None:
         self._user = user
@@ -549,7 +388,5 @@ class FrameReader:
         return self._deduper.fresh(decode(raw, received_ms, self._user)[0])
 
     def fresh(self, events: tuple[AnyEvent, ...]) -> tuple[AnyEvent, ...]:
+        """The second half of read(), for who has decoded already."""
         return self._deduper.fresh(events)
-
-    def connection_lost(self) -> None:
-        self._deduper.connection_lost()

@@ -4,7 +4,6 @@
 """
 
 import http.cookies
-import ipaddress
 import logging
 import queue
 import random
@@ -12,18 +11,18 @@ import re
 import ssl
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 from urllib.parse import urlsplit
 
-import certifi
 import msgspec
 import websocket
 
-from core.messages import AnyEvent, Frame, StreamDown, StreamFailed, StreamUp
+from core.messages import Frame, StreamDown, StreamFailed, StreamUp
 from runtime.clock import Clock
+from runtime.dialect import BadFrame, Dialect, Mute
+from runtime.redaction import Redactor
 from runtime.venue import VenueUnavailable
+from runtime.warm_http import is_loopback, tls_context
 from runtime.wire import CLOSE, PING, PONG, MessageCutter, ProtocolError
 
 log = logging.getLogger("stream")
@@ -38,53 +37,8 @@ RECV_BYTES = 65_536
 Inbox = queue.Queue | queue.SimpleQueue
 
 
-class BadFrame(Exception):
-    """A frame that must not be acted on. `kind` is one of a few words, for counting; `why` is for the log."""
-
-    def __init__(self, kind: str, why: str) -> None:
-        super().__init__(f"{kind}: {why}")
-        self.kind, self.why = kind, why
-
-
-class Mute(Exception):
-    """The socket looks alive and is not: connect again."""
-
-
 class _Closed(Exception):
     """The venue ended the connection, in good order or not."""
-
-
-class Dialect(Protocol):
-    """What one venue adds to a socket. Only the stream's thread calls it; `now_s` is monotonic seconds."""
-
-    outgoing: deque[str]  # text frames to send, oldest first
-
-    @property
-    def is_up(self) -> bool:
-        """Everything asked for on this connection has been answered."""
-
-    @property
-    def subscriptions(self) -> int:
-        """How many of them are live."""
-
-    @property
-    def quarantined(self) -> tuple[str, ...]:
-        """What the venue refuses, for the health page."""
-
-    def url(self) -> str:
-        """Where to connect now; a token in it stays out of every log. May raise VenueUnavailable."""
-
-    def opened(self, now_s: float) -> None:
-        """A new connection: forget the last one, queue what to send first."""
-
-    def received(self, raw: bytes, received_ms: int, now_s: float) -> tuple[AnyEvent, ...]:
-        """Events of one message, () if it holds none. Raises BadFrame, or Mute to connect again."""
-
-    def tend(self, now_s: float) -> None:
-        """Whatever is due by time (pings, overdue answers); called several times a second. Raises Mute."""
-
-    def closed(self, now_s: float, dropped: bool) -> None:
-        """The connection is gone; `dropped` when it was not our doing."""
 
 
 class StreamStatus(msgspec.Struct, frozen=True):
@@ -104,25 +58,17 @@ def check_url(url: str) -> None:
     parts = urlsplit(url)
     if not parts.hostname or parts.scheme not in ("ws", "wss"):
         raise ValueError(f"not a WebSocket address: {scrub(url)}")
-    if parts.scheme == "ws" and not _is_loopback(parts.hostname):
+    if parts.scheme == "ws" and not is_loopback(parts.hostname):
         raise ValueError(f"ws:// is for this machine only, use wss://: {scrub(url)}")
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-_SECRETS = re.compile(r"\?[^\s'\"]+|//[^/\s@]+@|0x[0-9a-fA-F]{40,}|Bearer\s+\S+|eyJ[\w.-]{16,}")
+_query = re.compile(r"\?[^\s'\"]+")
+_redact = Redactor()
 
 
 def scrub(text: str) -> str:
-    """`text` for a log: query strings, logins, addresses and tokens cut, one line, at most 300 characters."""
-    return " ".join(_SECRETS.sub("…", text).split())[:300]
+    """`text` for a log or an event: secrets and all query strings cut, one line, at most 300 characters."""
+    return " ".join(_redact(_query.sub("?…", text)).split())[:300]
 
 
 def describe(error: Exception) -> str:
@@ -308,8 +254,7 @@ class ReconnectingStream:
 
     def _open(self, url: str) -> websocket.WebSocket:
         if url.startswith("wss:") and self._tls is None:
-            self._tls = ssl.create_default_context()  # the system's authorities, and certifi's where it has none
-            self._tls.load_verify_locations(certifi.where())
+            self._tls = tls_context()
         ws = websocket.WebSocket(
             sslopt={"context": self._tls} if self._tls else None, skip_utf8_validation=True, enable_multithread=False
         )
