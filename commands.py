@@ -33,11 +33,11 @@ FLATTEN_WAIT_S = 20.0
 SLIPPAGE = Decimal("0.05")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, folder: Path) -> int:
     """Exit code of one command. Raises ConfigFault."""
     console = Console()
     if arguments.command == "status":
-        return show_status(console, arguments.json)
+        return show_status(console, folder, arguments.json)
     if arguments.command == "replay":
         return play_again(console, arguments.journal)
     settings = load(arguments.config)
@@ -47,19 +47,19 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigFault(missing)
     if arguments.command == "check":
         return check(console, settings, secrets)
-    return flatten(console, settings, secrets, arguments.yes)
+    return flatten(console, settings, secrets, folder, arguments.yes)
 
 
 # --- status -----------------------------------------------------------------------------------------------------------
 
 
-def show_status(console: Console, as_json: bool) -> int:
+def show_status(console: Console, folder: Path, as_json: bool) -> int:
     """What logs/status.json says, grown older; 1 when no bot runs or it is not well."""
-    path = wiring.LOGS / "status.json"
+    path = folder / "status.json"
     try:
         snapshot = read_status(path)
     except FileNotFoundError:
-        print("no bot has run here yet: logs/status.json is not there", file=sys.stderr)
+        print("no bot has run here yet: there is no status.json", file=sys.stderr)
         return EXIT_FAULT
     except (OSError, ValueError) as e:
         print(f"{path.name} cannot be read: {e}", file=sys.stderr)
@@ -244,10 +244,10 @@ def instrument_row(rules: Rules, symbol: str) -> Row:
 # --- flatten ----------------------------------------------------------------------------------------------------------
 
 
-def flatten(console: Console, settings: Settings, secrets: Secrets, yes: bool) -> int:
+def flatten(console: Console, settings: Settings, secrets: Secrets, folder: Path, yes: bool) -> int:
     """Cancel and close everything in the account, and prove it by a last read. A running bot is told to stand down."""
     if settings.is_paper or (settings.network == "simulator" and settings.api_url is None):
-        return flatten_by_bot(console, settings)
+        return flatten_by_bot(console, folder)
     clock = SystemClock()
     account = wiring.account_of(settings, secrets)
     client = wiring.make_client(wiring.resolve(settings, None), account, clock, WeightBudget(clock))
@@ -268,7 +268,7 @@ def flatten(console: Console, settings: Settings, secrets: Secrets, yes: bool) -
     if not yes and console.input("close and cancel all of this at market? type yes: ").strip().lower() != "yes":
         console.print("nothing was done")
         return EXIT_OK
-    request = wiring.LOGS / "flatten.request"
+    request = folder / "flatten.request"
     request.touch()  # a running bot stops its entries and closes its own markets; it must not fight this
     try:
         return flatten_account(console, client, clock)
@@ -277,10 +277,10 @@ def flatten(console: Console, settings: Settings, secrets: Secrets, yes: bool) -
         request.unlink(missing_ok=True)
 
 
-def flatten_by_bot(console: Console, settings: Settings) -> int:
+def flatten_by_bot(console: Console, folder: Path) -> int:
     """On the embedded simulator and in a dry run only the bot itself holds the positions: ask it."""
-    path = wiring.LOGS / "status.json"
-    request = wiring.LOGS / "flatten.request"
+    path = folder / "status.json"
+    request = folder / "flatten.request"
     request.touch()
     deadline = time.monotonic() + FLATTEN_WAIT_S
     while time.monotonic() < deadline:

@@ -56,11 +56,12 @@ def main(argv: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a Windows console with an old code page
             stream.reconfigure(encoding="utf-8", errors="replace")
     try:
+        folder = arguments.logs or wiring.LOGS
         if arguments.command is not None:
             import commands
 
-            return commands.run(arguments)
-        return run(arguments.config, arguments.for_s)
+            return commands.run(arguments, folder)
+        return run(arguments.config, folder, arguments.for_s)
     except ConfigFault as e:
         for fault in e.lines:
             print(f"config: {fault}", file=sys.stderr)
@@ -74,6 +75,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="trading_bot.py", description="Trade Hyperliquid perpetuals, protected.")
     parser.add_argument("--config", type=Path, default=DEFAULT_PATH, help="config file (default config/config.json)")
     parser.add_argument("--for", dest="for_s", type=seconds, default=None, metavar="SECONDS", help="stop by itself")
+    parser.add_argument(
+        "--logs", type=Path, default=None, metavar="FOLDER", help="log, journal, ledger (default logs/)"
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("check", help="config, credentials, reachability, freshness: pass or fail a row")
     status = commands.add_parser("status", help="what the running bot holds and sees")
@@ -95,7 +99,7 @@ def seconds(text: str) -> float:
     return value
 
 
-def run(config_path: Path, for_s: float | None) -> int:
+def run(config_path: Path, folder: Path, for_s: float | None) -> int:
     """The main job. Faults of config and credentials end it before anything is connected."""
     if ensure_config(config_path):
         print(f"created {config_path} for the simulator: no real money is involved")
@@ -106,12 +110,12 @@ def run(config_path: Path, for_s: float | None) -> int:
         raise ConfigFault(missing)
     if settings.venue != "hyperliquid":
         raise ConfigFault([f"venue = {settings.venue}: this version trades hyperliquid"])
-    logs = Logs(wiring.LOGS, settings.logging.level, console=sys.stdout, secrets=secrets.values())
+    logs = Logs(folder, settings.logging.level, console=sys.stdout, secrets=secrets.values())
     logs.start()
     threading.excepthook = log_thread_death
     try:
         with contextlib.ExitStack() as cleanup:
-            return assemble(settings, secrets, cleanup, for_s)
+            return assemble(settings, secrets, folder, cleanup, for_s)
     except CredentialsRefused as e:
         log.critical(line("credentials_refused", text=str(e)))
         return EXIT_CREDENTIALS
@@ -134,12 +138,12 @@ def log_thread_death(hook: threading.ExceptHookArgs) -> None:
 class Parts:
     """Everything that has a thread, in the order it is started."""
 
-    def __init__(self, settings: Settings, rules: Rules, inbox: "queue.Queue[Any]", clock: Clock) -> None:
+    def __init__(self, settings: Settings, folder: Path, clock: Clock) -> None:
         self.published = Published()
-        self.journal = Journal(wiring.LOGS, settings.logging.journal_max_mb)
-        self.ledger = Ledger(wiring.LOGS / "ledger.db")
+        self.journal = Journal(folder, settings.logging.journal_max_mb)
+        self.ledger = Ledger(folder / "ledger.db")
         self.notifier = Notifier(settings.notify)
-        self.status = StatusWriter(self.published, wiring.LOGS / "status.json", clock)
+        self.status = StatusWriter(self.published, folder / "status.json", clock)
         health = settings.health
         self.health = HealthServer(self.published, health.host, health.port, clock) if health.enabled else None
         self.lanes: OrderLanes | None = None
@@ -164,7 +168,9 @@ class Parts:
                 cleanup.callback(part.stop)
 
 
-def assemble(settings: Settings, secrets: Secrets, cleanup: contextlib.ExitStack, for_s: float | None) -> int:
+def assemble(
+    settings: Settings, secrets: Secrets, folder: Path, cleanup: contextlib.ExitStack, for_s: float | None
+) -> int:
     """Build every part, connect them by the inbox, run; `cleanup` takes them down in reverse order."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     clock = SystemClock()
@@ -189,10 +195,10 @@ def assemble(settings: Settings, secrets: Secrets, cleanup: contextlib.ExitStack
     if not rules.dry_run:
         for problem in wiring.set_leverages(client, rules, clock):
             log.warning(line("leverage_not_set", text=problem))
-    state = State() if is_embedded else take_over(rules, account)
+    state = State() if is_embedded else take_over(folder, rules, account)
 
     inbox: queue.Queue[Any] = queue.Queue()
-    parts = Parts(settings, rules, inbox, clock)
+    parts = Parts(settings, folder, clock)
     parts.lanes = None if rules.dry_run else OrderLanes(client.clone, inbox, clock)
     timeframes_ms = {symbol: market.timeframe_ms for symbol, market in rules.markets.items()}
     parts.reader = AccountReader(client.clone(), timeframes_ms, inbox, clock)
@@ -200,7 +206,7 @@ def assemble(settings: Settings, secrets: Secrets, cleanup: contextlib.ExitStack
     parts.stream = wiring.make_stream(settings, where, rules, account, inbox, clock)
     executor: Any = LiveExecutor(parts.lanes, parts.reader, parts.poller, parts.stream)
     if rules.dry_run:
-        executor = wiring.make_paper(rules, executor, inbox, clock)
+        executor = wiring.make_paper(rules, executor, inbox, clock, folder)
     counts: Counter[str] = Counter()
 
     def publish(state: State) -> None:
@@ -223,7 +229,7 @@ def assemble(settings: Settings, secrets: Secrets, cleanup: contextlib.ExitStack
         clock=clock,
         publish=publish,
         notify=parts.notifier.send,
-        is_flatten_asked=flatten_request(wiring.LOGS / "flatten.request"),
+        is_flatten_asked=flatten_request(folder / "flatten.request"),
         order_counts=counts,
     )
 
@@ -238,9 +244,9 @@ def assemble(settings: Settings, secrets: Secrets, cleanup: contextlib.ExitStack
     return bot.run(for_s)
 
 
-def take_over(rules: Rules, account: wiring.Account) -> State:
+def take_over(folder: Path, rules: Rules, account: wiring.Account) -> State:
     """State of the last run, as far as the journal tells."""
-    restored = restore(wiring.LOGS, rules, wiring.make_decoder(account.address))
+    restored = restore(folder, rules, wiring.make_decoder(account.address))
     text = restored.why_fresh or "state taken over from the journal"
     log.info(line("restored", {"events": restored.events}, text))
     return restored.state

@@ -236,8 +236,8 @@ def make_decoder(account_address: str | None) -> Decode:
     return decode
 
 
-def make_paper(rules: Rules, inner: Any, inbox: Any, clock: Clock) -> PaperVenue:
+def make_paper(rules: Rules, inner: Any, inbox: Any, clock: Clock, folder: Path) -> PaperVenue:
     """The dry run's venue: orders stay here, everything else goes on to `inner`."""
     instruments = [market.instrument for market in rules.markets.values()]
     leverages = {symbol: market.leverage or market.instrument.max_leverage for symbol, market in rules.markets.items()}
-    return PaperVenue(instruments, leverages, inner, inbox, clock, LOGS / f"paper-{rules.network}.json")
+    return PaperVenue(instruments, leverages, inner, inbox, clock, folder / f"paper-{rules.network}.json")
