@@ -40,11 +40,18 @@ def ask(name: str, closes: Sequence[float], **params: int | float | str) -> Sign
         ([10, 9, 8, 7, 6], "both", None),
         ([10, 10, 10, 10, 10], "both", None),
         ([10, 10, 10, 10, 11], "both", LONG),  # from exactly equal
+        ([10, 10, 10, 10, 9], "both", SHORT),
         ([10, 9, 8], "both", None),  # one bar short of warm
     ],
 )
 def test_ema_cross(closes: list[float], direction: str, expected: Signal | None) -> None:
     assert ask("ema_cross", closes, fast=2, slow=3, direction=direction) is expected
+
+
+def test_ema_cross_touching_is_not_crossing() -> None:
+    assert ask("ema_cross", [9, 12, 15, 12], fast=1, slow=3) is None  # both at 12
+    assert ask("ema_cross", [15, 12, 9, 12], fast=1, slow=3) is None
+    assert ask("ema_cross", [9, 12, 15, 11.9], fast=1, slow=3) is SHORT
 
 
 @pytest.mark.parametrize(
