@@ -46,6 +46,7 @@ FILLED = http(
         },
     }
 )
+PATIENT = Timeouts(order_s=10.0, read_s=10.0, settle_s=10.0)  # for answers that do come, on a busy machine too
 SHORT = Timeouts(connect_s=2.0, order_s=0.3, read_s=0.3, settle_s=0.3)
 Play = Callable[[str, dict[str, Any]], Reply]
 
@@ -61,7 +62,7 @@ def client_of(url: str, clock: Any = None, **options: Any) -> HyperliquidClient:
         clock=clock,
         budget=options.pop("budget", WeightBudget(clock)),
         instruments=BTC,
-        timeouts=options.pop("timeouts", SHORT),
+        timeouts=options.pop("timeouts", PATIENT),
         **options,
     )
 
@@ -145,7 +146,7 @@ TROUBLE: dict[str, Reply] = {
 @pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE.keys())
 def test_trouble_is_unknown_and_the_order_is_sent_once(trouble: Reply):
     with loopback_venue(lambda path, body: trouble) as venue:
-        client = client_of(venue.url)
+        client = client_of(venue.url, timeouts=SHORT)
         said = client.submit(ORDER)
         assert isinstance(said, OrderUnknown)
         assert said.error
@@ -174,7 +175,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_orders():
         return http({"status": "err", "response": "Action already expired"})
 
     with loopback_venue(play) as venue:
-        client = client_of(venue.url)
+        client = client_of(venue.url, timeouts=msgspec.structs.replace(PATIENT, order_s=1.0))
         assert isinstance(client.submit(ORDER), OrderUnknown)
         late.set()
         said = client.submit(msgspec.structs.replace(ORDER, nonce=ORDER.nonce + 1))

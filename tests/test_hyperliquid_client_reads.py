@@ -18,7 +18,7 @@ from runtime.budget import WeightBudget
 from runtime.clock import ManualClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
 from tests.loopback import CLOSE, DRIP, RESET, STALL, Reply, http, loopback_venue
-from tests.test_hyperliquid_client_network import ACCOUNT, KEY, client_of
+from tests.test_hyperliquid_client_network import ACCOUNT, KEY, SHORT, client_of
 from tests.test_hyperliquid_client_settle import fill_row, order_row, stop_row
 
 URL = "http://127.0.0.1:9"
@@ -459,7 +459,7 @@ TROUBLE: dict[str, Reply] = {
 def test_network_trouble_is_unavailable_and_names_no_address(clock: ManualClock, trouble: Reply):
     with loopback_venue(lambda path, body: trouble) as venue:
         with pytest.raises(VenueUnavailable, match="frontendOpenOrders: ") as caught:
-            client_of(venue.url, clock).working_orders()
+            client_of(venue.url, clock, timeouts=SHORT).working_orders()
         assert len(venue.requests) == 3
         for secret in (str(venue.port), "127.0.0.1", ACCOUNT, KEY[2:]):
             assert secret not in str(caught.value)

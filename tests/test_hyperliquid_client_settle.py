@@ -11,7 +11,7 @@ from core.model import Order, OrderStatus, OrderType, Side
 from hyperliquid_settle import LEFT_NO_RECORD, LOOKUP_WAITS_S, NOT_LIVE, NOT_PLACED
 from runtime.clock import ManualClock
 from tests.loopback import CLOSE, STALL, LoopbackVenue, Reply, http, loopback_venue
-from tests.test_hyperliquid_client_network import ACCOUNT, ORDER, client_of
+from tests.test_hyperliquid_client_network import ACCOUNT, ORDER, PATIENT, SHORT, client_of
 
 OTHER_CLOID = "0x" + "9" * 32
 STOP = msgspec.structs.replace(
@@ -73,6 +73,8 @@ class Script:
             **answers,
         }
 
+        self.stalls = any(STALL in replies for replies in self.answers.values())
+
     def __call__(self, path: str, body: dict[str, Any]) -> Reply:
         answers = self.answers[body["action"]["type"] if path == "/exchange" else body["type"]]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -84,7 +86,7 @@ def settle(
 ) -> tuple[OrderSettled | OrderUnknown, LoopbackVenue, ManualClock]:
     clock = ManualClock(ORDER.nonce + 1_000)
     with loopback_venue(script) as venue:
-        client = client_of(venue.url, clock)
+        client = client_of(venue.url, clock, timeouts=SHORT if script.stalls else PATIENT)
         said = client.settle(order, noops_sent)
         client.close()
     assert (said.client_id, said.symbol) == (order.client_id, order.symbol)
