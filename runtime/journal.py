@@ -36,7 +36,7 @@ class Record(msgspec.Struct):
     """One line, decoded. Exactly one of the first four is set."""
 
     event: AnyEvent | None = None
-    frame: msgspec.Raw | None = None
+    frame: msgspec.Raw = msgspec.Raw()  # empty: none
     action: AnyAction | None = None
     snapshot: State | None = None
     rules: Rules | None = None
@@ -154,30 +154,37 @@ def sort_key(path: Path) -> tuple[str, int]:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Every whole line, oldest first. A line that is torn (a crash, a full disk) is left out."""
+    """Every whole line, oldest first. A line that is torn (a crash, a full disk) is left out.
+
+    Raises msgspec.ValidationError for a line that is whole and means nothing to this version.
+    """
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
         for line in file:
-            if not line.endswith(b"\n") or line == b"\n":
-                continue
-            try:
-                yield _decoder.decode(line)
-            except msgspec.MsgspecError:
-                continue  # torn: the next write began a new line
+            if line.endswith(b"\n") and line != b"\n" and (record := decode_line(line)) is not None:
+                yield record
+
+
+def decode_line(line: bytes) -> Record | None:
+    """The record of a line; None when it is torn. Raises msgspec.ValidationError."""
+    try:
+        return _decoder.decode(line)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return None
 
 
 def read_tail(folder: Path) -> tuple[State | None, Rules | None, list[Record]]:
-    """The newest snapshot and every record after it: what a start rebuilds its state from."""
+    """The newest snapshot and every record after it: what a start rebuilds its state from.
+
+    Raises msgspec.ValidationError when another version wrote it.
+    """
     for path in reversed(files(folder)):
         lines = lines_since_snapshot(path)
         if lines is None:
             continue
-        records = []
-        for line in lines:
-            try:
-                records.append(_decoder.decode(line))
-            except msgspec.MsgspecError:
-                continue  # the torn end of a killed run
+        records = [record for line in lines if (record := decode_line(line)) is not None]
         if records and records[0].snapshot is not None:
             return records[0].snapshot, records[0].rules, records[1:]
     return None, None, []
@@ -198,12 +205,9 @@ def lines_since_snapshot(path: Path) -> list[bytes] | None:
             return None
         if at == 0 or data[at - 1 : at] == b"\n":
             lines = [line for line in data[at:].split(b"\n") if line]
-            try:
-                _decoder.decode(lines[0])
+            if decode_line(lines[0]) is not None:
                 return lines
-            except msgspec.MsgspecError:
-                pass  # torn while it was written: the one before it counts
-        end = at
+        end = at  # torn while it was written: the one before it counts
 
 
 def tail_with(path: Path, mark: bytes) -> bytes:

@@ -30,7 +30,10 @@ def restore(folder: Path, rules: Rules, decode: Decode) -> Restored:
     Orders come from the journal's own actions, not from deciding again: what was written may have been sent, and
     nothing else can have been. Another venue, network or account starts afresh.
     """
-    state, old_rules, records = journal.read_tail(folder)
+    try:
+        state, old_rules, records = journal.read_tail(folder)
+    except msgspec.ValidationError as e:
+        return Restored(State(), 0, f"the journal was written by another version ({e})")
     if state is None or old_rules is None:
         return Restored(State(), 0, "there is no journal yet")
     if identity(old_rules) != identity(rules):
@@ -86,7 +89,7 @@ def only_orders(state: State, allowed: set[str]) -> State:
 def events_of(record: journal.Record, decode: Decode) -> tuple[AnyEvent, ...]:
     if record.event is not None:
         return (record.event,)
-    if record.frame is not None:
+    if bytes(record.frame):
         return decode(bytes(record.frame), record.ms)
     return ()
 
@@ -109,7 +112,10 @@ class Replayed(msgspec.Struct, frozen=True):
 
 
 def replay(path: Path, make_decoder: DecoderFactory, load_strategies: Callable[[Rules], Strategies]) -> Replayed:
-    """Play a journal file through `decide` and compare every action, in order. ValueError: it has no beginning."""
+    """Play a journal file through `decide` and compare every action, in order.
+
+    Raises ValueError when it has no beginning, or another version wrote it.
+    """
     state: State | None = None
     rules: Rules | None = None
     strategies: Strategies = {}
