@@ -249,7 +249,7 @@ def tidy(node: Any) -> Any:
 
 def ensure_config(path: Path = DEFAULT_PATH) -> bool:
     """Copy the example to the default path when nothing is there: True then. Other paths are the user's to make."""
-    if path != DEFAULT_PATH or path.exists():
+    if path.resolve() != DEFAULT_PATH.resolve() or path.exists():
         return False
     try:
         shutil.copyfile(EXAMPLE_PATH, path)

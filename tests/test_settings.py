@@ -332,6 +332,9 @@ def test_first_start_copies_the_example(tmp_path: Path, monkeypatch: pytest.Monk
     assert path.read_bytes() == EXAMPLE_PATH.read_bytes()
     path.write_text("mine", encoding="utf-8")
     assert ensure_config(path) is False and path.read_text(encoding="utf-8") == "mine"
+    monkeypatch.chdir(tmp_path)
+    path.unlink()
+    assert ensure_config(Path("config.json")) is True  # the same file, named otherwise
     assert ensure_config(tmp_path / "other.json") is False and not (tmp_path / "other.json").exists()
 
 
