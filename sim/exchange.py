@@ -66,7 +66,7 @@ class Exchange(Engine):
     def trade(self, symbol: str, price: Decimal, size: Decimal, side: Side, now_ms: int) -> list[ExchangeEvent]:
         """Print an outside trade. Users' orders at better prices fill first, then at `price` in the queue's order."""
         market = self.markets[symbol]
-        left = size
+        left, outside = size, ZERO
         for order in market.book.resting(side.opposite):
             gap = side.sign * (price - order.request.price)  # > 0: the order is better than the trade
             if gap < 0 or left <= 0:
@@ -77,12 +77,13 @@ class Exchange(Engine):
                 passed = min(order.ahead, left)
                 market.book.pass_queue(order.request.side, price, passed)
                 left -= passed
+                outside += passed
             filled = min(left, order.left)
             if filled > 0:
                 self.execute(market, order.request.price, filled, None, order, side, now_ms)
                 left -= filled
-        if left > 0:
-            self._print(market, price, left, side, None, None, now_ms)
+        if left + outside > 0:
+            self._print(market, price, left + outside, side, None, None, now_ms)
         if self.rules.triggers_on_last:
             self._fire_triggers(market, now_ms)
         return self._take_events()
