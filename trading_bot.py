@@ -110,7 +110,8 @@ def run(config_path: Path, folder: Path, for_s: float | None) -> int:
         raise ConfigFault(missing)
     if settings.venue != "hyperliquid":
         raise ConfigFault([f"venue = {settings.venue}: this version trades hyperliquid"])
-    logs = Logs(folder, settings.logging.level, console=sys.stdout, secrets=secrets.values())
+    hidden = (*secrets.values(), *settings.notify)
+    logs = Logs(folder, settings.logging.level, console=sys.stdout, secrets=hidden)
     logs.start()
     threading.excepthook = log_thread_death
     try:
@@ -201,7 +202,9 @@ def assemble(
     parts = Parts(settings, folder, clock)
     parts.lanes = None if rules.dry_run else OrderLanes(client.clone, inbox, clock)
     timeframes_ms = {symbol: market.timeframe_ms for symbol, market in rules.markets.items()}
-    parts.reader = AccountReader(client.clone(), timeframes_ms, inbox, clock)
+    reading = client.clone()
+    key_expires_ms = wiring.key_expiry(reading, settings)
+    parts.reader = AccountReader(reading, timeframes_ms, inbox, clock, key_expires_ms)
     parts.poller = PricePoller(client.clone(), list(rules.markets), settings.fallback.poll_interval, inbox, clock)
     parts.stream = wiring.make_stream(settings, where, rules, account, inbox, clock)
     executor: Any = LiveExecutor(parts.lanes, parts.reader, parts.poller, parts.stream)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +200,13 @@ def check_credentials(client: HyperliquidClient, settings: Settings) -> None:
         client.check_credentials()
     except VenueUnavailable as e:
         log.warning(line("credentials_unchecked", {"error": str(e)}))
+
+
+def key_expiry(client: HyperliquidClient, settings: Settings) -> Callable[[], int | None]:
+    """Asks when the key ends; None where it does not, or where no key is used."""
+    if settings.is_paper or settings.network == "simulator":
+        return lambda: None
+    return lambda: client.check_credentials().expires_ms
 
 
 def make_stream(

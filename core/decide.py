@@ -23,6 +23,7 @@ from core.messages import (
     FlattenRequested,
     JournalFailed,
     JournalRestored,
+    KeyExpiry,
     OrderAccepted,
     OrderRejected,
     OrderSettled,
@@ -49,6 +50,7 @@ from core.signals import Signal
 from core.state import ExitReason, MarketState, Position, State
 from core.turn import Strategies, Turn
 
+KEY_DAYS_MIN = 14
 WISH_MS = 5_000  # how long a reversal waits for the market to be flat and clean
 EXIT_RETRY_MS = 500  # after a refused exit, doubled each time
 EXIT_RETRY_MS_MAX = 8_000
@@ -332,6 +334,18 @@ def on_budget(turn: Turn, event: RequestBudget) -> None:
         turn.note("WARNING", "request_budget_low", left=left, cap=event.cap, notify=True)
 
 
+def on_key_expiry(turn: Turn, event: KeyExpiry) -> None:
+    days = (event.expires_ms - turn.venue_now_ms) // orders.DAY_MS
+    if days < KEY_DAYS_MIN:
+        turn.note(
+            "WARNING" if days > 1 else "CRITICAL",
+            "key_expires",
+            days=days,
+            notify=True,
+            text="approve a new agent key and restart: without one the bot can neither protect nor close",
+        )
+
+
 def on_read_failed(turn: Turn, event: ReadFailed) -> None:
     turn.note("WARNING", "read_failed", what=event.what, error=event.error)
 
@@ -574,6 +588,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     WorkingOrders: on_working_orders,
     AccountSnapshot: on_account,
     RequestBudget: on_budget,
+    KeyExpiry: on_key_expiry,
     ReadFailed: on_read_failed,
     StreamUp: on_stream_up,
     StreamDown: on_stream_down,

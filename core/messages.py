@@ -234,6 +234,12 @@ class RequestBudget(Event, frozen=True):
     cap: int
 
 
+class KeyExpiry(Event, frozen=True):
+    """When the signing key stops being accepted (an approved agent lives at most 180 days, page 4.6)."""
+
+    expires_ms: int  # venue clock
+
+
 class ReadFailed(Event, frozen=True):
     what: str
     error: str
@@ -268,6 +274,7 @@ AnyEvent = (
     | WorkingOrders
     | AccountSnapshot
     | RequestBudget
+    | KeyExpiry
     | ReadFailed
 )
 

@@ -3,24 +3,35 @@
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from typing import Any
 
-from core.messages import BarHistory, CoreFault, PollPrices, ReadAccount, ReadBars, ReadFailed
+from core.messages import BarHistory, CoreFault, KeyExpiry, PollPrices, ReadAccount, ReadBars, ReadFailed
 from runtime.clock import Clock
-from runtime.venue import VenueClient, VenueUnavailable
+from runtime.venue import CredentialsRefused, VenueClient, VenueUnavailable
 
 log = logging.getLogger("poller")
 
 BARS_KEPT = 500
 BUDGET_S = 300.0  # how often the address budget is read
-BARS_AGAIN_S = 10.0
+KEY_EVERY_MS = 86_400_000
+BOOKS_AT_ONCE = 5  # markets a round: their books carry the venue's time, and the weight of more is too much
 
 
 class AccountReader:
     """Answers ReadAccount and ReadBars, one at a time; equal requests that wait are merged into one."""
 
-    def __init__(self, client: VenueClient, timeframes_ms: dict[str, int], outbox: Any, clock: Clock) -> None:
-        self._client, self._timeframes_ms = client, timeframes_ms
+    def __init__(
+        self,
+        client: VenueClient,
+        timeframes_ms: dict[str, int],
+        outbox: Any,
+        clock: Clock,
+        key_expires_ms: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """`key_expires_ms` asks the venue (its clock); it may raise VenueUnavailable or CredentialsRefused."""
+        self._client, self._timeframes_ms, self._key_expires_ms = client, timeframes_ms, key_expires_ms
+        self._key_asked_ms = clock.now_ms() - KEY_EVERY_MS
         self._outbox, self._clock = outbox, clock
         self._asked: queue.SimpleQueue[ReadAccount | ReadBars | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
@@ -50,6 +61,7 @@ class AccountReader:
         except queue.Empty:
             self._read_budget()
             return True
+        self._read_key_expiry()
         while not self._asked.empty():
             actions.append(self._asked.get())
         if None in actions:
@@ -92,6 +104,23 @@ class AccountReader:
         if budget is not None:
             self._outbox.put(budget)
 
+    def _read_key_expiry(self) -> None:
+        """Once a day: a key that ends with a position open must not come as a surprise."""
+        now_ms = self._clock.now_ms()
+        if 0 <= now_ms - self._key_asked_ms < KEY_EVERY_MS:
+            return
+        self._key_asked_ms = now_ms
+        try:
+            expires_ms = self._key_expires_ms()
+        except VenueUnavailable as e:
+            self._failed("key expiry", e)
+            return
+        except CredentialsRefused as e:
+            self._outbox.put(ReadFailed(what="key expiry", error=str(e), received_ms=now_ms))
+            return
+        if expires_ms is not None:
+            self._outbox.put(KeyExpiry(expires_ms=expires_ms, received_ms=now_ms))
+
     def _failed(self, what: str, error: VenueUnavailable) -> None:
         self._outbox.put(ReadFailed(what=what, error=str(error), received_ms=self._clock.now_ms()))
 
@@ -102,6 +131,7 @@ class PricePoller:
     def __init__(self, client: VenueClient, symbols: list[str], interval_s: float, outbox: Any, clock: Clock) -> None:
         self._client, self._symbols, self._interval_s = client, symbols, interval_s
         self._outbox, self._clock = outbox, clock
+        self._next = 0  # where the next round begins
         self._stop = threading.Event()
         self._on = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
@@ -134,8 +164,13 @@ class PricePoller:
             self._client.close()
 
     def _poll(self) -> None:
+        """One round: all markets, or the next few of many, in turn."""
+        doubled = self._symbols + self._symbols
+        count = min(BOOKS_AT_ONCE, len(self._symbols))
+        symbols = doubled[self._next : self._next + count]
+        self._next = (self._next + count) % len(self._symbols)
         try:
-            for price in self._client.polled_prices(self._symbols):
+            for price in self._client.polled_prices(symbols):
                 self._outbox.put(price)
         except VenueUnavailable as e:
             self._outbox.put(ReadFailed(what="prices", error=str(e), received_ms=self._clock.now_ms()))

@@ -12,6 +12,7 @@ from core.messages import (
     FlattenRequested,
     JournalFailed,
     JournalRestored,
+    KeyExpiry,
     OrderRejected,
     OrderSettled,
     OrderUnknown,
@@ -20,6 +21,7 @@ from core.messages import (
     PollPrices,
     ReadAccount,
     ReadOrders,
+    Reconnect,
     RejectReason,
     Settle,
     Started,
@@ -514,6 +516,20 @@ def test_polled_prices_move_exits_only_while_fresh(desk, age_ms, exits):
         received_ms=desk.now_ms,
     )  # fmt: skip
     assert bool(desk.sent(desk.feed(price))) is exits
+
+
+@pytest.mark.parametrize(("days", "level"), [(30, None), (13, "WARNING"), (1, "CRITICAL")])
+def test_a_key_that_ends_is_announced(desk, days, level):
+    desk.log.clear()
+    desk.feed(KeyExpiry(expires_ms=desk.now_ms + days * 86_400_000 + 1_000, received_ms=desk.now_ms))
+    assert [note.level for note in desk.log] == ([] if level is None else [level])
+
+
+def test_fills_that_never_come_reconnect_the_stream(desk):
+    desk.protected()
+    actions = desk.wait(6_000)
+    assert len(of(Reconnect, actions)) == 1  # the entry was filled by its answer alone
+    assert any(read.fills_since_ms is not None for read in of(ReadAccount, actions))
 
 
 def test_holding_time_ends_by_the_clock():
