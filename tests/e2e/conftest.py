@@ -1,0 +1,77 @@
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim.server import SimServer
+from tests.e2e.harness import (
+    ACCOUNT,
+    KEY,
+    BotProcess,
+    BotThread,
+    assert_once,
+    config,
+    extend_strategies,
+    hurry_stream,
+    process_settings,
+)
+
+
+@pytest.fixture
+def sim() -> Iterator[SimServer]:
+    with SimServer(seed=1) as server:
+        server.fund(ACCOUNT)
+        server.move("BTC", "50000")
+        yield server
+        assert_once(server)
+
+
+@pytest.fixture(autouse=True)
+def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Locks and secrets of this test alone."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("HYPERLIQUID_PRIVATE_KEY", "HYPERLIQUID_ACCOUNT_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".env").write_text(f"HYPERLIQUID_PRIVATE_KEY={KEY}\n", encoding="utf-8")
+    extend_strategies(monkeypatch)
+    hurry_stream(monkeypatch)
+    with process_settings():
+        yield
+
+
+@pytest.fixture
+def bot(
+    sim: SimServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., BotThread]]:
+    """Makes a bot on a thread: `bot(**changes of the config)`. Stopped at the end, and its log looked through."""
+    made: list[BotThread] = []
+
+    def make(**changes: Any) -> BotThread:
+        made.append(BotThread(tmp_path, config(sim, **changes), monkeypatch))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.is_running:
+            one.stop()
+    for one in made:
+        one.log.check()
+    shown = capfd.readouterr()
+    assert "Traceback" not in shown.out + shown.err
+
+
+@pytest.fixture
+def process(sim: SimServer, tmp_path: Path) -> Iterator[Callable[..., BotProcess]]:
+    """Makes a bot process: `process(**changes of the config)`."""
+    made: list[BotProcess] = []
+
+    def make(key: str = KEY, **changes: Any) -> BotProcess:
+        made.append(BotProcess(tmp_path, config(sim, **changes), key))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+        one.log.check()

@@ -1,0 +1,306 @@
+"""The real bot in a test: `trading_bot.run` on a thread, or the whole process, against a simulated venue.
+
+Nothing of the bot is replaced. On a thread, two names are turned to the test: where secrets are read, and how the
+request to stop arrives (Python delivers signals to the main thread only).
+"""
+
+import contextlib
+import functools
+import gc
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+import strategies
+import trading_bot
+import wiring
+from config.credentials import load_secrets
+from core.model import Side
+from hyperliquid_signing import Signer
+from hyperliquid_websocket import HyperliquidWebSocketClient
+from sim.server import SimServer
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+KEY = "0x" + "5e" * 32
+ACCOUNT = Signer(KEY, mainnet=False).address
+START_S = 10.0
+BAD_LINES = re.compile(r"Traceback|thread_died|stream_failed| CRITICAL \S+ fault |AssertionError|log_lines_dropped")
+
+
+def eventually(check: Callable[[], T], timeout_s: float = 5.0, what: str = "") -> T:
+    """The first truthy `check()`. Fails the test when none comes in time."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := check()):
+        if time.monotonic() >= deadline:
+            pytest.fail(f"not within {timeout_s} s: {what or check}")
+        time.sleep(0.01)
+    return found
+
+
+def config(sim: SimServer, **changes: Any) -> dict[str, Any]:
+    """A live bot on the simulated venue, quick in everything; a guardian of BTC unless `changes` say otherwise."""
+    return {
+        "venue": "hyperliquid",
+        "network": "testnet",
+        "api_url": sim.url,
+        "ws_url": sim.ws_url,
+        "dry_run": False,
+        "markets": [market()],
+        "risk": {"max_daily_loss": None, "max_price_age_s": 10},
+        "websocket": {"enabled": True, "reconnect_interval": 0.1, "max_reconnect_attempts": 3},
+        "fallback": {"poll_interval": 0.2},
+        "health": {"enabled": False},
+        "logging": {"level": "INFO", "price_every_s": 0},
+    } | changes
+
+
+def market(symbol: str = "BTC", strategy: dict[str, Any] | None = None, **exits: Any) -> dict[str, Any]:
+    """One market; `exits` are added to a stop-loss of 1 %."""
+    return {
+        "symbol": symbol,
+        "timeframe": "1s" if strategy else "1m",
+        "strategy": strategy,
+        "size": {"quantity": 0.01},
+        "leverage": None,
+        "exits": {"stop_loss_pct": 1.0} | exits,
+    }
+
+
+FOLLOW = {"name": "follow_rise"}
+
+
+class Log:
+    """bot.log as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def text(self) -> str:
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+    def lines(self, name: str) -> list[str]:
+        """Lines that contain `name`, oldest first."""
+        return [line for line in self.text().splitlines() if name in line]
+
+    def wait(self, name: str, count: int = 1, timeout_s: float = 5.0) -> str:
+        """The `count`th line that contains `name`, once it is there."""
+        deadline = time.monotonic() + timeout_s
+        while len(found := self.lines(name)) < count:
+            if time.monotonic() >= deadline:
+                pytest.fail(f"no line {count} with {name!r} within {timeout_s} s in:\n{self.text()}")
+            time.sleep(0.01)
+        return found[count - 1]
+
+    def in_order(self, *names: str) -> None:
+        """Fails unless a line with each name follows one with the name before it."""
+        rest = self.text().splitlines()
+        for name in names:
+            at = next((i for i, line in enumerate(rest) if name in line), None)
+            assert at is not None, f"{name!r} is missing, or not after the ones before it:\n{self.text()}"
+            rest = rest[at + 1 :]
+
+    def check(self) -> None:
+        """No bug has shown itself."""
+        bad = [line for line in self.text().splitlines() if BAD_LINES.search(line)]
+        assert not bad, "\n".join(bad)
+
+
+def field(line: str, key: str) -> str:
+    """The value of `key=` in a log line."""
+    found = re.search(rf"(?:^| ){key}=('[^']*'|\S+)", line)
+    assert found is not None, f"no {key}= in {line}"
+    return found[1].strip("'")
+
+
+class BotThread:
+    """`trading_bot.run` on a thread of this process, from its first line to its exit code."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.logs = folder, folder / "logs"
+        self.log = Log(self.logs / "bot.log")
+        self.exit_code: int | None = None
+        self._asks: list[Callable[[], object]] = []
+        self._config_path = folder / "config.json"
+        self._config_path.write_text(json.dumps(config), encoding="utf-8")
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="bot", daemon=True)
+        monkeypatch.setattr(trading_bot, "load_secrets", functools.partial(load_secrets, folder / ".env"))
+        monkeypatch.setattr(trading_bot, "stop_signals", self._take_stop)
+
+    @contextlib.contextmanager
+    def _take_stop(self, handler: Callable[[], object]) -> Iterator[None]:
+        self._asks.append(handler)
+        yield
+
+    def _run(self) -> None:
+        try:
+            self.exit_code = trading_bot.run(self._config_path, self.logs, None)
+        except BaseException as e:  # noqa: BLE001  # for stop() to raise on the test's own thread
+            self._error = e
+
+    def start(self, until: str = "market_clean") -> "BotThread":
+        """Returns once a new line with `until` is in the log."""
+        seen = len(self.log.lines(until))
+        self._thread.start()
+        eventually(lambda: len(self.log.lines(until)) > seen or not self.is_running, START_S, f"a line with {until}")
+        if not self.is_running:
+            pytest.fail(f"it ended with {self.join()}:\n{self.log.text()}")
+        return self
+
+    def ask_to_stop(self) -> None:
+        """What SIGTERM does."""
+        for ask in self._asks:
+            ask()
+
+    def stop(self) -> int:
+        self.ask_to_stop()
+        return self.join()
+
+    def join(self, timeout_s: float = 8.0) -> int:
+        self._thread.join(timeout_s)
+        assert not self._thread.is_alive(), f"still running:\n{self.log.text()}"
+        if self._error is not None:
+            raise self._error
+        assert self.exit_code is not None
+        return self.exit_code
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
+    def status(self) -> dict[str, Any]:
+        """logs/status.json; {} before the first."""
+        try:
+            return dict(json.loads((self.logs / "status.json").read_bytes()))
+        except (FileNotFoundError, PermissionError):
+            return {}
+
+
+class BotProcess:
+    """The whole program, with logs, config and secrets of the test."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], key: str = KEY) -> None:
+        self.logs = folder / "logs"
+        self.log = Log(self.logs / "bot.log")
+        self._key = key
+        self._config_path = folder / "config.json"
+        self._config_path.write_text(json.dumps(config), encoding="utf-8")
+        self._process: subprocess.Popen[str] | None = None
+
+    def _open(self, arguments: tuple[str, ...]) -> "subprocess.Popen[str]":
+        own = dict.fromkeys(("TMPDIR", "TMP", "TEMP"), tempfile.gettempdir())
+        own |= {"HYPERLIQUID_PRIVATE_KEY": self._key, "HYPERLIQUID_ACCOUNT_ADDRESS": Signer(self._key, False).address}
+        places = ["--config", str(self._config_path), "--logs", str(self.logs)]
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "trading_bot.py"), *places, *arguments],
+            env=os.environ | own, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, encoding="utf-8",
+        )  # fmt: skip
+
+    def run(self, *arguments: str, timeout_s: float = 20.0) -> "subprocess.CompletedProcess[str]":
+        """Run to the end, as a user would; never a traceback."""
+        process = self._open(arguments)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"{arguments} did not end in {timeout_s} s:\n{out}\n{err}")
+        assert not BAD_LINES.search(out + err), out + err
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def start(self, *arguments: str, until: str = "market_clean") -> "BotProcess":
+        seen = len(self.log.lines(until))
+        self._process = self._open(arguments)
+        self.log.wait(until, seen + 1, START_S)
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """At once, as kill -9 does: nothing of it runs any more."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.communicate()
+
+    def terminate(self, timeout_s: float = 8.0) -> tuple[int, str]:
+        """SIGTERM; the exit code and all it printed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        out, err = self._process.communicate(timeout=timeout_s)
+        return self._process.returncode, out + err
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+def extend_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the bot on a thread find the strategies of these tests too."""
+    monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(HERE / "strategies")])
+
+
+def hurry_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reconnect as soon as asked: this venue does not count connections."""
+    quick = functools.partial(HyperliquidWebSocketClient, connect_spacing_s=0.05, poll_s=0.02)
+    monkeypatch.setattr(wiring, "HyperliquidWebSocketClient", quick)
+
+
+@contextlib.contextmanager
+def process_settings() -> Iterator[None]:
+    """What a run changes for the whole process, changed back."""
+    hook, interval = threading.excepthook, sys.getswitchinterval()
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+        sys.setswitchinterval(interval)
+        gc.unfreeze()
+
+
+# --- the venue's side of a story ------------------------------------------------------------------------------------
+
+
+def stops(sim: SimServer) -> list[Decimal]:
+    """Trigger prices of the stops that rest at the venue."""
+    return [Decimal(order["triggerPx"]) for order in sim.orders(ACCOUNT) if order["isTrigger"]]
+
+
+def held(sim: SimServer, symbol: str = "BTC") -> Decimal:
+    return sim.position(ACCOUNT, symbol)
+
+
+def executed(sim: SimServer) -> list[str]:
+    """Sides of the account's executions, oldest first: "B" or "A"."""
+    return [fill["side"] for fill in sim.fills(ACCOUNT)]
+
+
+def buy_by_hand(sim: SimServer, size: str = "0.01", symbol: str = "BTC") -> None:
+    """A position the bot has not opened."""
+    sim.deal(ACCOUNT, symbol, Side.BUY, size)
+
+
+def assert_once(sim: SimServer) -> None:
+    """P3: no client id was sent in two orders."""
+    ids = [order["c"] for r in sim.received("order") for order in r.action["orders"] if "c" in order]
+    assert len(ids) == len(set(ids)), "a client id was sent twice"
