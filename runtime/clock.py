@@ -2,7 +2,10 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+LEAP_MS = 1_000  # less than this between wall and monotonic clock is slewing and drift, which the offset absorbs
 
 
 class Clock(Protocol):
@@ -13,10 +16,25 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """UTC milliseconds of this machine. It may jump (NTP, a lid that closes); waits use the monotonic clock."""
+    """UTC milliseconds of this machine, made fit for timers: it never goes back.
+
+    It runs on the monotonic clock. When the wall clock leaps ahead of that (a lid that was closed, a step by NTP) it
+    follows; when the wall clock is set back it does not, or every bound of ours would wait for the time to come round
+    again. What it is then off by is part of the measured offset to the venue.
+    """
+
+    def __init__(
+        self, wall_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall_ns, self._monotonic_ns = wall_ns, monotonic_ns
+        self._shift_ms = (wall_ns() - monotonic_ns()) // 1_000_000
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        monotonic_ms = self._monotonic_ns() // 1_000_000
+        wall_ms = self._wall_ns() // 1_000_000
+        if wall_ms - monotonic_ms - self._shift_ms > LEAP_MS:
+            self._shift_ms = wall_ms - monotonic_ms
+        return monotonic_ms + self._shift_ms
 
     def wait(self, stop: threading.Event, delay_s: float) -> bool:
         return stop.wait(delay_s)
