@@ -126,7 +126,7 @@ def run(config_path: Path, folder: Path, for_s: float | None) -> int:
     except VenueUnavailable as e:
         log.critical(line("venue_unavailable", text=str(e)))
         return EXIT_FAULT
-    except Exception as e:  # noqa: BLE001  # the last line of P9: a bug ends the bot loudly, without a traceback
+    except Exception as e:  # the last line of P9: a bug ends the bot loudly, without a traceback
         log.critical(line("fault", {"stops": "stay at the venue"}), exc_info=e)
         return EXIT_FAULT
     finally:

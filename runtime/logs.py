@@ -95,8 +95,10 @@ class _Handoff(logging.Handler):
         super().__init__()
         self._writers = writers
 
-    def createLock(self) -> None:
-        self.lock = None  # nothing here needs one, and a thread that is paused could hold it
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Without the handler's lock: nothing here needs one, and a thread that is paused could hold it."""
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
