@@ -94,7 +94,7 @@ class Faults:
             raise ValueError(f"unknown fault {name!r}; there are {', '.join(FAULTS)}")
         for_s = args.get("for_s")
         until_s = None if for_s is None else self._monotonic() + float(for_s)
-        plain = {key: value for key, value in args.items() if key not in _LIMITS}
+        plain = {"fault": name} | {key: value for key, value in args.items() if key not in _LIMITS}
         self._active[name] = ActiveFault(name, plain, args.get("times"), until_s)
 
     def clear(self, name: str | None = None) -> None:
@@ -104,7 +104,8 @@ class Faults:
             self._active.pop(name, None)
 
     def on(self, name: str, **facts: Any) -> dict[str, Any] | None:
-        """The fault's arguments if it is active and each narrowing argument agrees with `facts`; else None."""
+        """The fault's arguments (and its name, so never empty) if it is active and its narrowing arguments agree with
+        `facts`; else None."""
         fault = self._active.get(name)
         if fault is None:
             return None

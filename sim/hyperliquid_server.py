@@ -52,7 +52,7 @@ class HyperliquidServer:
         self.changed = changed
         self.hub = Hub(self.venue, self._post, changed)
         self._weights: dict[str, WeightLimit] = {}
-        self._protocols: set[int] = set()
+        self._connections: set[tuple[int, Any]] = set()
         self._tasks: set[asyncio.Task] = set()
         self._runner: web.AppRunner | None = None
 
@@ -131,9 +131,10 @@ class HyperliquidServer:
 
     async def _open(self, request: web.Request) -> tuple[Any, web.StreamResponse | None]:
         """The JSON of a request, or the answer that it does not get past."""
-        protocol = id(request.protocol)
-        if protocol not in self._protocols:
-            self._protocols.add(protocol)
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        connection = (id(request.protocol), peer)
+        if connection not in self._connections:
+            self._connections.add(connection)
             self.counters.http_connections += 1
         raw = await request.read()
         try:
@@ -285,7 +286,7 @@ class HyperliquidServer:
                 self.fault(body["fault"], body.get("args", {}))
         except (ValueError, KeyError, TypeError, msgspec.DecodeError) as e:
             return _json(_encode({"error": str(e)}), 400)
-        return _json(_encode({"active": {f.name: f.args for f in self.venue.faults}}))
+        return _json(_encode({"active": [f.args for f in self.venue.faults]}))
 
 
 def _json(body: bytes, status: int = 200) -> web.Response:

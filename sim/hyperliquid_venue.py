@@ -244,9 +244,7 @@ class HyperliquidVenue:
     # --- memory -----------------------------------------------------------------------------------------------------
 
     def record(self, events: list[ExchangeEvent]) -> None:
-        """Remember what happened, then tell the listeners."""
-        if not events:
-            return
+        """Remember what happened, then tell the listeners; without events too, for the book may have changed."""
         for event in events:
             if isinstance(event, OrderChanged):
                 self._record_order(event)
