@@ -68,7 +68,7 @@ def config(sim: SimServer, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def market(symbol: str = "BTC", strategy: dict[str, Any] | None = None, **exits: Any) -> dict[str, Any]:
+def market(strategy: dict[str, Any] | None = None, symbol: str = "BTC", **exits: Any) -> dict[str, Any]:
     """One market; `exits` are added to a stop-loss of 1 %."""
     return {
         "symbol": symbol,
@@ -80,7 +80,7 @@ def market(symbol: str = "BTC", strategy: dict[str, Any] | None = None, **exits:
     }
 
 
-FOLLOW = {"name": "follow_rise"}
+ENTER = {"name": "enter_at"}  # long at 50100, short at 49900: at the close of a bar of one second
 
 
 class Log:
@@ -206,7 +206,10 @@ class BotProcess:
 
     def _open(self, arguments: tuple[str, ...]) -> "subprocess.Popen[str]":
         own = dict.fromkeys(("TMPDIR", "TMP", "TEMP"), tempfile.gettempdir())
-        own |= {"HYPERLIQUID_PRIVATE_KEY": self._key, "HYPERLIQUID_ACCOUNT_ADDRESS": Signer(self._key, False).address}
+        own |= {
+            "HYPERLIQUID_PRIVATE_KEY": self._key,
+            "HYPERLIQUID_ACCOUNT_ADDRESS": Signer(self._key, mainnet=False).address,
+        }
         places = ["--config", str(self._config_path), "--logs", str(self.logs)]
         return subprocess.Popen(
             [sys.executable, str(ROOT / "trading_bot.py"), *places, *arguments],
