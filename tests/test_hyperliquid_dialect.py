@@ -193,6 +193,17 @@ def test_a_venue_that_only_hangs_up_makes_nobody_a_suspect():
     assert dialect.quarantined == ()
 
 
+def test_a_drop_without_a_word_proves_nothing():
+    dialect = _dialect("BTC")
+    Talk(dialect).sent()
+    dialect.closed(100.0, dropped=True)
+    talk = Talk(dialect)
+    talk.hear(PONG)
+    assert talk.sent() == ["ping", "+activeAssetCtx:BTC"]
+    dialect.closed(100.0, dropped=True)  # the first drop that points at anything
+    assert dialect.quarantined == ()
+
+
 def test_our_own_reconnects_make_nobody_a_suspect():
     dialect = _dialect("BTC")
     for _ in range(10):
@@ -288,6 +299,7 @@ def test_one_silent_channel_is_renewed_and_does_not_cost_the_connection():
         talk.hear(trades(trade("BTC", i)))
         assert _both_speak(talk, 1) in ([], ["-bbo:BTC", "+bbo:BTC"], ["-bbo:ETH", "+bbo:ETH"]) or i > 50
     assert "+trades:BTC" in _both_speak(talk, 15)
+    assert _both_speak(talk, 300).count("+trades:BTC") <= 8  # no answer: perhaps nobody trades; once a minute will do
 
 
 # --- the fill stream ------------------------------------------------------------------------------------------------

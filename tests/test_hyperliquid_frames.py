@@ -234,6 +234,7 @@ def test_a_liquidation_is_ours_only_if_we_were_liquidated(liquidated, expected):
         (TRADES[:-1], "truncated"),
         (TRADES[:100], "truncated"),
         (b'{"channel":"trades","data":' + b"[" * 100_000, "too_deep"),
+        (b'{"channel":"trades","data":[],"more":' + b"[" * 100_000, "too_deep"),
         (b"null", "no_channel"),
         (b"[]", "no_channel"),
         (b'{"data":[]}', "no_channel"),
