@@ -6,9 +6,12 @@ its standard input ends).
 
 import argparse
 import asyncio
+import errno
+import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -78,7 +81,8 @@ async def run(config: SimConfig, port: int, script: list[TimedFault], exit_with_
     try:
         bound = await server.start(port)
     except OSError as e:
-        return _complain(f"cannot listen on 127.0.0.1:{port}: {e.strerror or e}")
+        why = "the port is in use" if e.errno == errno.EADDRINUSE else e.strerror or str(e)
+        return _complain(f"cannot listen on 127.0.0.1:{port}: {why}")
     if exit_with_stdin:
         threading.Thread(target=_watch_stdin, args=(stop,), name="stdin", daemon=True).start()
     server.run_script(script)
@@ -93,10 +97,10 @@ async def run(config: SimConfig, port: int, script: list[TimedFault], exit_with_
     return 0
 
 
-def _watch_stdin(stop: "asyncio.Event | object") -> None:
-    while sys.stdin.buffer.read(1024):
+def _watch_stdin(stop: Callable[[], None]) -> None:
+    # Not through sys.stdin: a thread that waits inside it when the interpreter ends is a fatal error.
+    while os.read(sys.stdin.fileno(), 1024):
         pass
-    assert callable(stop)
     stop()
 
 

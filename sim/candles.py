@@ -113,7 +113,7 @@ class Candles:
             self._make_history()
             rows = [*self._hours, *self._minutes]
             place = bisect.bisect_right(rows, now_ms - DAY_MS, key=lambda row: row.open_ms)
-            self._day_ago = (minute, rows[max(0, place - 1)].close if rows else ZERO)
+            self._day_ago = (minute, rows[max(0, place - 1)].open if rows else ZERO)
         return self._day_ago[1]
 
 

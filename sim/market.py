@@ -114,7 +114,7 @@ class PricePath:
 
     def _move(self, seconds: float) -> None:
         preset, rnd = self._preset, self.random
-        self._heat += -self._heat * seconds / 30 + rnd.gauss(0, 0.25) * math.sqrt(seconds)
+        self._heat += -self._heat * seconds / 30 + rnd.gauss(0, 0.15) * math.sqrt(seconds)
         noise = preset.noise * math.exp(self._heat) * (0.3 if self._is_quiet else 1.0)
         move = self._drift * seconds + rnd.gauss(0, noise) * math.sqrt(seconds)
         if rnd.random() < preset.gap_per_hour * seconds / 3600:
@@ -123,10 +123,12 @@ class PricePath:
 
     def _prints(self, bids: Sequence[Level], asks: Sequence[Level]) -> list[Print]:
         rnd, seconds = self.random, self._block_ms / 1000
-        rate = self._preset.trades_per_s * math.exp(self._heat) * (0.15 if self._is_quiet else 1.0)
-        count = min(20, int(rnd.expovariate(1.0) * rate * seconds + rnd.random() * 0.8))
-        prints = []
-        for _ in range(count):
+        rate = self._preset.trades_per_s * math.exp(self._heat / 2) * (0.3 if self._is_quiet else 1.0)
+        prints: list[Print] = []
+        # Arrivals of a Poisson process within the block.
+        waited = rnd.expovariate(rate)
+        while waited < seconds and len(prints) < 20:
+            waited += rnd.expovariate(rate)
             side = Side.BUY if rnd.random() < 0.5 + 2000 * self._drift else Side.SELL
             price = (asks if side is Side.BUY else bids)[0][0]
             prints.append(Print(price, _size(self.instrument, price, rnd, 1500), side))
@@ -223,8 +225,11 @@ def _priced(instrument: Instrument, text: str) -> Decimal:
     return instrument.round_price(Decimal(text))
 
 
-def _walk_bar(instrument: Instrument, row: dict[str, str], trades: int = 60) -> Iterator[tuple[int, Print]]:
-    """A bar as `trades` evenly spaced trades through its four prices; a minute is assumed."""
+def _walk_bar(instrument: Instrument, row: dict[str, str], trades: int = 58) -> Iterator[tuple[int, Print]]:
+    """A bar as `trades` evenly spaced trades through its four prices; a minute is assumed.
+
+    `trades` is one more than a multiple of three, so that each of the four is met exactly.
+    """
     start_ms = int(datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC).timestamp() * 1000)
     first, high, low, last = (Decimal(row[key]) for key in ("open", "high", "low", "close"))
     middle = [low, high] if last >= first else [high, low]
