@@ -59,6 +59,8 @@ class Account(msgspec.Struct, frozen=True):
     def tag(self, settings: Settings) -> str:
         """Tells accounts apart without naming one."""
         text = f"{settings.venue}:{settings.network}:{settings.is_paper}:{self.address}"
+        if settings.network == "simulator":
+            text += f":{settings.api_url}"  # each simulated venue has accounts of its own
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
