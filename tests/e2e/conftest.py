@@ -42,9 +42,7 @@ def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @pytest.fixture
-def bot(
-    sim: SimServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., BotThread]]:
+def bot(sim: SimServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., BotThread]]:
     """Makes a bot on a thread: `bot(**changes of the config)`. Stopped at the end, and its log looked through."""
     made: list[BotThread] = []
 
@@ -58,8 +56,7 @@ def bot(
             one.stop()
     for one in made:
         one.log.check()
-    shown = capfd.readouterr()
-    assert "Traceback" not in shown.out + shown.err
+        assert "Traceback" not in one.console.getvalue()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ request to stop arrives (Python delivers signals to the main thread only).
 import contextlib
 import functools
 import gc
+import io
 import json
 import os
 import re
@@ -38,6 +39,7 @@ HERE = Path(__file__).resolve().parent
 KEY = "0x" + "5e" * 32
 ACCOUNT = Signer(KEY, mainnet=False).address
 START_S = 10.0
+UP = "WebSocket connected successfully"
 BAD_LINES = re.compile(r"Traceback|thread_died|stream_failed| CRITICAL \S+ fault |AssertionError|log_lines_dropped")
 
 
@@ -135,7 +137,9 @@ class BotThread:
     def __init__(self, folder: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.logs = folder, folder / "logs"
         self.log = Log(self.logs / "bot.log")
+        self.console = io.StringIO()
         self.exit_code: int | None = None
+        self._streams = (config.get("websocket") or {}).get("enabled", False)
         self._asks: list[Callable[[], object]] = []
         self._config_path = folder / "config.json"
         self._config_path.write_text(json.dumps(config), encoding="utf-8")
@@ -156,13 +160,19 @@ class BotThread:
             self._error = e
 
     def start(self, until: str = "market_clean") -> "BotThread":
-        """Returns once a new line with `until` is in the log."""
-        seen = len(self.log.lines(until))
-        self._thread.start()
-        eventually(lambda: len(self.log.lines(until)) > seen or not self.is_running, START_S, f"a line with {until}")
+        """Returns once a new line with `until` is in the log, and the stream is up."""
+        wanted = {until: len(self.log.lines(until))}
+        if self._streams:
+            wanted[UP] = len(self.log.lines(UP))
+        with contextlib.redirect_stdout(self.console):  # pytest's own stream ends with the test, the bot a little later
+            self._thread.start()
+            eventually(lambda: not self.is_running or self._shows(wanted), START_S, f"a line with {until}")
         if not self.is_running:
             pytest.fail(f"it ended with {self.join()}:\n{self.log.text()}")
         return self
+
+    def _shows(self, wanted: dict[str, int]) -> bool:
+        return all(len(self.log.lines(text)) > seen for text, seen in wanted.items())
 
     def ask_to_stop(self) -> None:
         """What SIGTERM does."""

@@ -27,14 +27,6 @@ def test_adopts_a_fill_made_by_hand_within_two_seconds(sim: SimServer, bot: Call
     assert held(sim) == 0 and executed(sim) == ["B", "A"]
 
 
-def test_keeps_a_stop_that_is_there_and_tight_enough(sim: SimServer, bot: Callable[..., BotThread]) -> None:
-    sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
-    sim.place(ACCOUNT, "BTC", Side.SELL, trigger="49700")
-    bot().start(until="account_synced")
-    eventually(lambda: sim.counters()["requests"].get("frontendOpenOrders", 0) > 0)
-    assert stops(sim) == [D("49700")] and sim.received("order") == []
-
-
 def test_a_position_made_larger_by_hand_is_covered_whole(sim: SimServer, bot: Callable[..., BotThread]) -> None:
     running = bot(markets=[market(take_profit_pct=1)]).start()
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
@@ -66,18 +58,6 @@ def test_a_position_closed_by_hand_leaves_no_stop(sim: SimServer, bot: Callable[
     sim.deal(ACCOUNT, "BTC", Side.SELL, "0.01")
     running.log.wait("market_clean", 2)
     assert stops(sim) == [] and held(sim) == 0
-
-
-def test_a_position_flipped_by_hand_gets_a_stop_of_the_other_side(
-    sim: SimServer, bot: Callable[..., BotThread]
-) -> None:
-    """What a hand has turned round is the hand's wish: guarded, not closed."""
-    running = bot().start()
-    sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
-    running.log.wait("protected ")
-    sim.deal(ACCOUNT, "BTC", Side.SELL, "0.02")
-    eventually(lambda: stops(sim) == [D("50500")] or held(sim) == 0)
-    assert held(sim) == D("-0.01") and stops(sim) == [D("50500")]
 
 
 def test_markets_that_are_not_configured_are_named_and_left_alone(

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from decimal import Decimal as D
 
-import pytest
-
 from core.model import Side
 from sim.server import SimServer
 from tests.e2e.harness import ACCOUNT, ENTER, BotThread, eventually, executed, field, held, market, stops
@@ -36,14 +34,13 @@ def test_a_fill_missed_while_away_is_found(sim: SimServer, bot: Callable[..., Bo
     assert stops(sim) == [D("49500")]
 
 
-@pytest.mark.parametrize("trouble", ["refused", "stalled"])
-def test_an_exit_during_fallback(sim: SimServer, bot: Callable[..., BotThread], trouble: str) -> None:
+def test_an_exit_during_fallback(sim: SimServer, bot: Callable[..., BotThread]) -> None:
     running = bot(markets=[market(take_profit_pct=1.0)]).start()
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
     running.log.wait("protected ")
-    sim.fault("refuse_sockets" if trouble == "refused" else "stall")
+    sim.fault("refuse_sockets")
     sim.drop_connections()
-    running.log.wait("fallback_declared", timeout_s=30)
+    running.log.wait("fallback_declared")
     assert eventually(lambda: running.status().get("websocket", {}).get("mode") == "rest_fallback")
     sim.set_price("BTC", "50600")  # no trade: only who asks knows
     running.log.wait("position_closed")
@@ -59,11 +56,10 @@ def test_silence_is_noticed_within_seconds(sim: SimServer, bot: Callable[..., Bo
     """P1: the socket stays open and says nothing."""
     running = bot().start()
     sim.fault("stall")
-    closed = running.log.wait("WebSocket connection closed", timeout_s=6)
-    assert closed
-    running.log.wait("Falling back to REST polling")
+    running.log.wait("WebSocket connection closed", timeout_s=6)
     sim.clear_fault()
     running.log.wait("WebSocket restored", timeout_s=10)
+    running.log.in_order("Error in WebSocket listener: mute", "Falling back to REST polling", "WebSocket restored")
 
 
 def test_rest_only(sim: SimServer, bot: Callable[..., BotThread]) -> None:
@@ -84,7 +80,7 @@ def test_rest_only(sim: SimServer, bot: Callable[..., BotThread]) -> None:
 def test_rest_only_strategy_on_the_venues_bars(sim: SimServer, bot: Callable[..., BotThread]) -> None:
     """The strategy is asked when a bar read over REST has closed; by the venue's clock, which is not ours here."""
     into_minute_ms = sim.call(lambda server: server.venue.now_ms()) % MINUTE_MS
-    sim.advance(2 * MINUTE_MS - into_minute_ms - 4_000)  # four seconds before a bar ends
+    sim.advance(2 * MINUTE_MS - into_minute_ms - 2_500)  # 2.5 s before a bar ends
     sim.move("BTC", "50100")
     rules = market(ENTER) | {"timeframe": "1m"}
     running = bot(markets=[rules], websocket={"enabled": False}, check_interval=1).start()
