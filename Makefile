@@ -1,24 +1,17 @@
-# One virtual environment for everything; each target makes it when it is missing or a requirement changed.
-PYTHON ?= python3
+# One virtual environment for everything; each target makes it when it is missing or a requirement has changed.
+# Without make (Windows): README.md gives the same commands for PowerShell.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c "import sys; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1 && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check lint bench clean
-
-$(VENV)/run.ok: requirements.txt
-	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python 3.11 or newer is needed, this is ' + sys.version.split()[0])"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
-
-$(VENV)/dev.ok: $(VENV)/run.ok requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $@
+.PHONY: run test check lint bench sim clean
 
 run: $(VENV)/run.ok
 	$(BIN)/python trading_bot.py $(ARGS)
 
-test: $(VENV)/dev.ok lint
+test: lint
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/dev.ok
@@ -29,5 +22,24 @@ lint: $(VENV)/dev.ok
 bench: $(VENV)/run.ok
 	$(BIN)/python -m benchmarks $(ARGS)
 
+sim: $(VENV)/run.ok
+	$(BIN)/python -m sim --venue hyperliquid --port 9000 $(ARGS)
+
+check: $(VENV)/run.ok
+	$(BIN)/python trading_bot.py check $(ARGS)
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/run.ok: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; if it is elsewhere: make run PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python 3.11 or newer is needed, this is ' + sys.version.split()[0])"
+	@echo "Setting up $(VENV) with $(PYTHON) (once, about half a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.ok: $(VENV)/run.ok requirements-dev.txt
+	@echo "Adding what the tests need ..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
