@@ -93,11 +93,25 @@ class OrderBook:
             if order.request.price == price:
                 order.ahead = max(ZERO, order.ahead - size)
 
+    def top(self, side: Side) -> tuple[Decimal, Decimal, int] | None:
+        """The best level, as in `levels`."""
+        price = self.best(side)
+        if price is None:
+            return None
+        outside = self.outside_at(side, price)
+        here = [o.left for o in self._resting[side] if o.request.price == price]
+        return price, sum(here, outside), len(here) + (_crowd(outside) if outside else 0)
+
     def levels(self, side: Side) -> list[tuple[Decimal, Decimal, int]]:
         """(price, size, orders) best first, users' orders included."""
-        total: dict[Decimal, list] = {p: [s, 1 + int(s * 7) % 20] for p, s in self._outside[side]}
+        total: dict[Decimal, list] = {p: [s, _crowd(s)] for p, s in self._outside[side]}
         for order in self._resting[side]:
             row = total.setdefault(order.request.price, [ZERO, 0])
             row[0] += order.left
             row[1] += 1
         return [(p, total[p][0], total[p][1]) for p in sorted(total, reverse=side is Side.BUY)]
+
+
+def _crowd(size: Decimal) -> int:
+    """How many outside orders a level pretends to hold: the same for the same size."""
+    return 1 + int(size * 7) % 20

@@ -156,6 +156,6 @@ def _web_data(venue: HyperliquidVenue, user: str) -> JSON:
 
 
 def best(venue: HyperliquidVenue, coin: str) -> JSON:
-    levels = [venue.market(coin).book.levels(side)[:1] for side in (Side.BUY, Side.SELL)]
-    rows = [level_rows(side, 1)[0] if side else None for side in levels]
+    tops = [venue.market(coin).book.top(side) for side in (Side.BUY, Side.SELL)]
+    rows = [level_rows([top], 1)[0] if top else None for top in tops]
     return {"coin": coin, "time": venue.now_ms() + venue.time_shift_ms(), "bbo": rows}

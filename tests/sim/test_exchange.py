@@ -160,6 +160,25 @@ def test_an_outside_trade_fills_by_queue(exchange):
     assert [e.size for e in events if isinstance(e, Printed)] == [D("0.03"), D("0.97")]
 
 
+def test_outside_liquidity_queued_first_trades_first(exchange):
+    answer, _ = send(exchange, order(BUY, "0.1", "49999"))  # behind 1 BTC
+    _, events = send(exchange, order(SELL, "1.05", "49999", IOC), "you")
+    assert [e.size for e in events if isinstance(e, Printed)] == [D(1), D("0.05")]
+    assert exchange.orders[answer.order_id].left == D("0.05")
+    exchange.set_book("BTC", levels((49999, 5)), levels((50001, 1)), 2)  # newcomers stand behind it
+    _, events = send(exchange, order(SELL, "0.05", "49999", IOC), "you")
+    assert statuses(events, answer.order_id) == [Status.FILLED]
+
+
+def test_the_queue_shrinks_with_the_book(exchange):
+    send(exchange, order(BUY, "0.1", "49999"))  # behind 1 BTC
+    exchange.set_book("BTC", levels((49999, "0.2")), levels((50001, 1)), 2)
+    exchange.trade("BTC", D(49999), D("0.25"), SELL, 3)
+    assert held(exchange) == D("0.05")
+    book = exchange.markets["BTC"].book
+    assert book.top(BUY) == book.levels(BUY)[0] and book.top(SELL) == book.levels(SELL)[0]
+
+
 def test_a_book_that_crosses_a_resting_order_fills_it_at_its_price(exchange):
     send(exchange, order(BUY, "0.1", "49995"))
     exchange.set_book("BTC", levels((49980, 1)), levels((49990, "0.04")), 2)
