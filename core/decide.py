@@ -77,20 +77,24 @@ def on_trade(turn: Turn, trade: Trade) -> None:
     rules = turn.rules.markets[trade.symbol]
     now_ms, price = trade.received_ms, trade.price
     position = market.position
-    if position is not None:
+    is_judged = position is not None and trade.time_ms >= market.exits_from_ms
+    if position is not None and is_judged:
         position = follow(position, price, rules.exits, rules.instrument)
-    market = msgspec.structs.replace(
-        market,
-        current_price=price,
-        price_time_ms=trade.time_ms,
-        price_received_ms=now_ms,
-        price_source="websocket",
-        lag_ms=now_ms + state.offset_ms - trade.time_ms,
-        heard_ms=now_ms,
-        position=position,
-    )
+    if trade.time_ms >= market.price_time_ms:
+        market = msgspec.structs.replace(
+            market,
+            current_price=price,
+            price_time_ms=trade.time_ms,
+            price_received_ms=now_ms,
+            price_source="websocket",
+            lag_ms=now_ms + state.offset_ms - trade.time_ms,
+            heard_ms=now_ms,
+            position=position,
+        )
+    else:  # it comes late, behind a newer one: exits hear of it, the price is not set back
+        market = msgspec.structs.replace(market, heard_ms=now_ms, position=position)
     turn.put(market)
-    if position is not None and market.exit_reason is None:
+    if position is not None and is_judged and market.exit_reason is None:
         reason = check_exit(position, price, now_ms, rules.exits)
         if reason is not None:
             protection.begin_exit(turn, trade.symbol, reason)
@@ -456,6 +460,7 @@ def restarted(market: MarketState, turn: Turn) -> MarketState:
         exit_reason=market.exit_reason,
         liquidation_price=market.liquidation_price,
         dirty_ms=turn.now_ms,
+        exits_from_ms=max(market.exits_from_ms, market.price_time_ms + 1),
     )
 
 

@@ -430,8 +430,9 @@ def _reduce(turn: Turn, symbol: str, position: Position, size: Decimal, price: D
 def set_position(turn: Turn, symbol: str, side: Side, size: Decimal, entry_price: Decimal, adopted: bool) -> None:
     rules = turn.market_rules(symbol)
     position = open_position(side, size, entry_price, turn.now_ms, rules.exits, rules.instrument, adopted)
+    from_ms = turn.venue_now_ms if adopted else turn.market(symbol).price_time_ms
     turn.change(
-        symbol, position=position, exit_reason=None, exit_retry_ms=0, exit_refusals=0, stop_retry_ms=0, clean=False,
+        symbol, position=position, exits_from_ms=from_ms, exit_reason=None, exit_retry_ms=0, exit_refusals=0, stop_retry_ms=0, clean=False,
         dirty_ms=turn.now_ms, armed=None, naked_since_ms=None,
     )  # fmt: skip
 

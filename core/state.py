@@ -78,6 +78,7 @@ class MarketState(msgspec.Struct, frozen=True):
     price_time_ms: int = 0  # venue clock of the newest price
     price_received_ms: int = 0  # our clock, the same price
     price_source: str = "none"  # websocket, rest
+    exits_from_ms: int = 0  # venue clock: older trades say nothing about the position (replays after a start)
     lag_ms: int | None = None  # venue to us, offset corrected, of the newest price
     heard_ms: int = 0  # anything at all about this market
     verdict: str = "silent"

@@ -29,7 +29,7 @@ from core.messages import (
     StreamDown,
     StreamUp,
 )
-from core.model import OrderStatus, OrderType, Purpose, Side
+from core.model import OrderStatus, OrderType, Purpose, Side, Trade
 from core.rules import Distance
 from core.signals import Signal
 from core.state import ExitReason
@@ -401,6 +401,36 @@ def test_restart_keeps_the_trail_and_doubts_what_was_in_flight(desk):
     assert of(ReadAccount, actions)
     desk.trade("50100")
     assert desk.sent(desk.wait(1_000)) == []  # nothing before it is known what became of the exit
+
+
+def test_trades_from_before_a_restart_are_not_judged_again(desk):
+    """The venue repeats recent trades on a subscribe: one from before the trail had moved would close the position."""
+    desk.protected()
+    old = desk.trade("50020")
+    desk.trade("50400", after_ms=4_000)  # the trail is at 50148 from here on
+    assert old == []
+    early_ms = desk.now_ms - 2_000
+    desk.now_ms += 1_000
+    desk.feed(Started(run_id=8, rules=RULES, received_ms=desk.now_ms))
+    desk.snapshot(positions=(venue_position("0.01", "50000"),), orders=())
+    replayed = Trade("BTC", D(50020), D(1), Side.BUY, 99, early_ms, desk.now_ms)
+    assert [order for order in desk.sent(desk.feed(replayed)) if not order.whole_position] == []
+    missed = Trade("BTC", D(50020), D(1), Side.BUY, 100, desk.now_ms - 500, desk.now_ms)
+    assert [order.reduce_only for order in desk.sent(desk.feed(missed)) if not order.whole_position] == [True]
+
+
+def test_trades_from_before_an_adoption_are_not_judged():
+    desk = Desk()
+    desk.start(positions=(venue_position("0.01", "50000"),))
+    early = Trade("BTC", D(40000), D(1), Side.BUY, 99, desk.now_ms - 10_000, desk.now_ms)
+    assert desk.sent(desk.feed(early)) == []
+    assert desk.market.exit_reason is None
+
+
+def test_a_late_trade_does_not_set_the_price_back(desk):
+    desk.trade("50000")
+    desk.feed(Trade("BTC", D(49000), D(1), Side.BUY, 99, desk.now_ms - 50, desk.now_ms))
+    assert desk.market.current_price == D(50000)
 
 
 def test_no_entry_before_the_account_was_read():
