@@ -68,7 +68,7 @@ class Position(msgspec.Struct):
     def apply(self, side: Side, price: Decimal, size: Decimal) -> Decimal:
         """Take a fill into the position; return the realised profit of the closed part."""
         closing = min(size, self.closable(side))
-        realised = closing * (price - self.entry_price) * -side.sign * self.multiplier
+        realised = closing * (price - self.entry_price) * -side.sign * self.multiplier if closing else ZERO
         opening = size - closing
         held = abs(self.size) - closing
         if opening:

@@ -115,6 +115,8 @@ def spot_meta() -> JSON:
 
 def num(value: Decimal) -> str:
     """As the venue prints numbers: never an exponent, at least one decimal, at most ten."""
+    if not value:
+        return "0.0"  # never "-0.0"
     text = str(value)
     if "." not in text or "E" in text or text.endswith("0"):
         text = format(value.normalize(), "f")

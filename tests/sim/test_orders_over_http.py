@@ -199,6 +199,7 @@ def test_fills_of_the_account(venue, sim):
     venue.order(limit(price="50000", buy=False, tif="Ioc", reduce=True))
     close, opened = venue.info("userFills", user=USER)
     assert (opened["dir"], close["dir"], close["closedPnl"]) == ("Open Long", "Close Long", "0.98")
+    assert opened["closedPnl"] == opened["startPosition"] == "0.0"
     assert opened["cloid"] == CLOID and "cloid" not in close and close["startPosition"] == "0.01"
     by_time = venue.info("userFillsByTime", user=USER, startTime=opened["time"], endTime=close["time"])
     assert [f["tid"] for f in by_time] == [opened["tid"], close["tid"]]
