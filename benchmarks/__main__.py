@@ -1,0 +1,180 @@
+"""Measure, print, write `benchmarks/results.md`: `python -m benchmarks [--only PART ...] [--rivals DIR]`."""
+
+import argparse
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import measures
+from benchmarks.contestants import Contestant, floor, libraries, plain, sketches, whole_bot
+from benchmarks.report import Table, number, page, text, verdict
+
+RESULTS = Path(__file__).resolve().parent / "results.md"
+PARTS = ("latency", "burst", "memory", "start", "size", "idle")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the bot beside its rivals.")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--rivals", type=Path, metavar="DIR", help="folder of virtual environments with ccxt, ...")
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--frames", type=int, default=20_000, help="of the burst")
+    parser.add_argument("--trades", type=int, default=1_000_000, help="of the memory test")
+    parser.add_argument("--idle-minutes", type=float, default=10.0)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    arguments = parse(argv)
+    others = libraries(arguments.rivals)
+    parts: dict[str, Callable[[argparse.Namespace, list[Contestant]], Table]] = {
+        "latency": latency,
+        "burst": burst,
+        "memory": memory,
+        "start": start_up,
+        "size": size,
+        "idle": idle,
+    }
+    tables = []
+    for part in arguments.only:
+        table = parts[part](arguments, others)
+        tables.append(table)
+        print(text(table), flush=True)
+    arguments.output.write_text(page(tables, [rival.version for rival in others if rival.version]), encoding="utf-8")
+    print(f"\nwritten to {arguments.output}")
+    return 0
+
+
+def each(contestants: list[Contestant], measure: Callable[[Contestant], Any]) -> list[tuple[Contestant, Any]]:
+    """One after the other; a rival that breaks loses its row, and the bot may not break."""
+    found = []
+    for contestant in contestants:
+        print(f"  measuring {contestant.name} ...", file=sys.stderr, flush=True)
+        try:
+            found.append((contestant, measure(contestant)))
+        except (RuntimeError, TimeoutError) as e:
+            if contestant.is_bot:
+                raise
+            print(f"  {contestant.name}: {e}", file=sys.stderr, flush=True)
+    return found
+
+
+def latency(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
+    contestants = [floor(), *sketches(), whole_bot(), *others]
+    found = each(contestants, lambda c: measures.tick_to_order(c, arguments.rounds))
+    rows = [(c.name, *(number(v) for v in (f.median, f.p95, f.p99, f.worst))) for c, f in found]
+    medians = {c.name: f.median for c, f in found}
+    bot = next(f for c, f in found if c.is_bot)
+    low = medians[floor().name]
+    goals = [("median at most 3 x floor", bot.median / low, bot.median <= 3 * low)]
+    goals += [
+        ("median at most 0.4 x SDK", bot.median / median, bot.median <= 0.4 * median)
+        for name, median in medians.items()
+        if "official" in name
+    ]
+    goals.append(("p99 at most 3 x floor + 0.5 ms", (bot.p99 - 0.5) / low, bot.p99 <= 3 * low + 0.5))
+    rows += [(f"goal: {name}", f"{ratio:.2f} x", verdict(ok), "", "") for name, ratio, ok in goals]
+    return Table(
+        "Tick to order, milliseconds",
+        f"From the venue's write of the crossing trade to its receipt of the whole order; {arguments.rounds} rounds, "
+        "each after 50 ms of silence. The whole bot runs as a user's does (journal, ledger, log, health page, armed "
+        "exit, a stop resting at the venue); each round opens a new position.",
+        ("", "median", "p95", "p99", "worst"),
+        rows,
+    )
+
+
+def burst(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
+    found = each([*sketches()[:1], plain(), whole_bot(), *others], lambda c: measures.burst(c, arguments.frames))
+    rows: list[tuple[str, ...]] = [
+        (c.name, number(f.seconds, 3), str(f.decided or ""), number(f.mb, 0)) for c, f in found
+    ]
+    bot = next(f for c, f in found if c.is_bot)
+    rows.append(("goal: within 0.8 s (aim 0.2 s)", number(bot.seconds, 3), verdict(bot.seconds <= 0.8), ""))
+    whole = bot.decided is not None and bot.decided > arguments.frames
+    rows.append(("goal: every trade passes the exit rules", str(bot.decided), verdict(whole), ""))
+    return Table(
+        "Burst, seconds",
+        f"{arguments.frames} trade frames at once, then the crossing one: until the exit has reached the venue. "
+        "Trades are counted in the journal, before the exit's line; the last column is resident MB afterwards.",
+        ("", "exit after", "trades decided", "MB"),
+        rows,
+    )
+
+
+def memory(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
+    found = each([whole_bot(), *others], lambda c: measures.memory(c, arguments.trades))
+    rows = [(c.name, *(number(mb, 0) for mb in f)) for c, f in found]
+    bot = next(f for c, f in found if c.is_bot)
+    rows.append(("goal: at most 90 MB", number(bot[-1], 0), verdict(bot[-1] <= 90), *[""] * (len(bot) - 2)))
+    growth = bot[-1] - bot[1]
+    rows.append(("goal: flat (last four steps)", number(growth, 1), verdict(growth <= 3), *[""] * (len(bot) - 2)))
+    steps = [f"{arguments.trades * n // 5 / 1e6:g} M" for n in range(1, 6)]
+    return Table(
+        "Memory, resident MB",
+        f"After so many trades, at {measures.TRADES_A_SECOND} a second in frames of {measures.TRADES_A_FRAME}.",
+        ("", "start", *steps),
+        rows,
+    )
+
+
+def start_up(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
+    found = each([whole_bot(), *others], lambda c: measures.median_of(lambda: measures.start_up(c)))
+    rows: list[tuple[str, ...]] = [(c.name, number(f)) for c, f in found]
+    bot = next(f for c, f in found if c.is_bot)
+    rows.append(("goal: at most 2 s", verdict(bot <= 2)))
+    return Table(
+        "Start to first price, seconds",
+        "From the start of the process, interpreter included, to the first price it shows; median of 3.",
+        ("", "seconds"),
+        rows,
+    )
+
+
+def size(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
+    try:
+        ours = measures.installed_mb()
+    except subprocess.CalledProcessError:
+        ours = float("nan")  # no package index within reach
+    rows: list[tuple[str, ...]] = [("requirements.txt", number(ours, 0))]
+    rows += [(c.name, number(measures.folder_mb(c.packages[0]), 0)) for c in others if c.packages and c.is_elsewhere]
+    rows.append(("goal: at most 100 MB", verdict(ours <= 100)))
+    return Table(
+        "Installed, MB", "Files in a fresh virtual environment, pip and setuptools left out.", ("", "MB"), rows
+    )
+
+
+def idle(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
+    """All at the same time, each on its own venue: the time is spent waiting."""
+    contestants = [whole_bot(), *sketches()[-1:], *others]
+    found: dict[str, measures.Idle] = {}
+
+    def run(contestant: Contestant) -> None:
+        for _, figures in each([contestant], lambda c: measures.idle(c, arguments.idle_minutes)):
+            found[contestant.name] = figures
+
+    threads = [threading.Thread(target=run, args=(contestant,)) for contestant in contestants]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows: list[tuple[str, ...]] = [
+        (c.name, str(found[c.name].handshakes), number(found[c.name].ms)) for c in contestants if c.name in found
+    ]
+    bot = found[contestants[0].name]
+    rows.append(("goal: no handshake", verdict(bot.handshakes == 0), ""))
+    return Table(
+        "The first exit after a quiet spell",
+        f"After {arguments.idle_minutes:g} minutes without a trade, on a venue that closes HTTP connections on "
+        "which it has sent nothing for 60 s: TCP connections the venue accepts between the crossing trade and the order.",
+        ("", "handshakes", "milliseconds"),
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

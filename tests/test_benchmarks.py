@@ -1,0 +1,36 @@
+"""The benchmarks run, with tiny rounds. No time is asserted: this is a test of the harness, not of the machine."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import measures
+from benchmarks.__main__ import main
+from benchmarks.contestants import floor, plain, whole_bot
+
+
+def test_tick_to_order_of_floor_and_bot() -> None:
+    assert measures.tick_to_order(floor(), rounds=2, warm_up=1).rounds == 2
+    found = measures.tick_to_order(whole_bot(), rounds=2, warm_up=1)
+    assert found.rounds == 2 and 0 < found.median <= found.worst
+
+
+def test_every_trade_of_a_burst_is_decided_on_before_the_exit() -> None:
+    found = measures.burst(whole_bot(), frames=200)
+    assert found.decided == 202  # the first price, the burst, the crossing trade
+
+
+def test_idle_counts_the_handshakes_of_the_first_exit() -> None:
+    assert measures.idle(plain(), minutes=0.04, close_after_s=1.0).handshakes == 1
+
+
+def test_memory_is_measured_at_every_step() -> None:
+    assert len(measures.memory(plain(), trades=4_000, steps=2)) == 3
+
+
+def test_the_command_writes_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "results.md"
+    assert main(["--only", "burst", "start", "--frames", "50", "--output", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "## Burst, seconds" in text and "the whole bot" in text and "## Start to first price" in text
+    assert "goal: at most 2 s" in capsys.readouterr().out
