@@ -64,13 +64,6 @@ def test_both_exits_fire_together(sim: SimServer, bot: Callable[..., BotThread])
     assert held(sim) == 0 and executed(sim) == ["B", "A"]
 
 
-def test_a_time_limit_ends_it_in_silence(sim: SimServer, bot: Callable[..., BotThread]) -> None:
-    running = bot(markets=[market(max_hold_minutes=0.05)]).start()
-    sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
-    running.log.wait("market_clean", 2, timeout_s=8)
-    assert field(running.log.wait("position_closed"), "reason") == "TIME_LIMIT"
-
-
 def test_a_partly_filled_exit_goes_on(sim: SimServer, bot: Callable[..., BotThread]) -> None:
     running = bot(markets=[market(take_profit_pct=1.0)]).start()
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
