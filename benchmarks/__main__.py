@@ -170,7 +170,7 @@ def idle(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
     return Table(
         "The first exit after a quiet spell",
         f"After {arguments.idle_minutes:g} minutes without a trade, on a venue that closes HTTP connections on "
-        "which it has sent nothing for 60 s: TCP connections the venue accepts between the crossing trade and the order.",
+        "which it has sent nothing for 60 s. TCP connections accepted between the crossing trade and the order.",
         ("", "handshakes", "milliseconds"),
         rows,
     )
