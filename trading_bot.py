@@ -11,13 +11,12 @@ import argparse
 import contextlib
 import gc
 import logging
-import os
 import queue
 import secrets as entropy
 import signal
 import sys
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +46,7 @@ from runtime.venue import CredentialsRefused, VenueUnavailable
 log = logging.getLogger("bot")
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_CREDENTIALS = 0, 1, 2, 3
+RECENT_LINES = 20
 SWITCH_INTERVAL_S = 0.0005  # background threads give the interpreter back to the exit path sooner than the default 5 ms
 
 
@@ -116,7 +116,13 @@ def run(config_path: Path, folder: Path, for_s: float | None) -> int:
     threading.excepthook = log_thread_death
     try:
         with contextlib.ExitStack() as cleanup:
-            return assemble(settings, secrets, folder, cleanup, for_s)
+            exit_code = assemble(settings, secrets, folder, cleanup, for_s)
+        log.info(line("stopped", {"exit_code": exit_code}))
+        return exit_code
+    except ConfigFault as e:
+        for fault in e.lines:
+            log.critical(line("config_fault", text=fault))
+        raise
     except CredentialsRefused as e:
         log.critical(line("credentials_refused", text=str(e)))
         return EXIT_CREDENTIALS
@@ -127,7 +133,7 @@ def run(config_path: Path, folder: Path, for_s: float | None) -> int:
         log.critical(line("venue_unavailable", text=str(e)))
         return EXIT_FAULT
     except Exception as e:  # the last line of P9: a bug ends the bot loudly, without a traceback
-        log.critical(line("fault", {"stops": "stay at the venue"}), exc_info=e)
+        log.critical(line("fault", text="ended by a bug; stops stay at the venue"), exc_info=e)
         return EXIT_FAULT
     finally:
         logs.flush_and_stop()
@@ -142,9 +148,9 @@ def log_thread_death(hook: threading.ExceptHookArgs) -> None:
 class Parts:
     """Everything that has a thread, in the order it is started."""
 
-    def __init__(self, settings: Settings, folder: Path, clock: Clock) -> None:
+    def __init__(self, settings: Settings, rules: Rules, folder: Path, clock: Clock) -> None:
         self.published = Published()
-        self.journal = Journal(folder, settings.logging.journal_max_mb)
+        self.journal = Journal(folder, rules.account_tag, settings.logging.journal_max_mb)
         self.ledger = Ledger(folder / "ledger.db")
         self.notifier = Notifier(settings.notify)
         self.status = StatusWriter(self.published, folder / "status.json", clock)
@@ -176,7 +182,8 @@ def assemble(
     settings: Settings, secrets: Secrets, folder: Path, cleanup: contextlib.ExitStack, for_s: float | None
 ) -> int:
     """Build every part, connect them by the inbox, run; `cleanup` takes them down in reverse order."""
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    sys.setswitchinterval(RECENT_LINES = 20
+SWITCH_INTERVAL_S)
     clock = SystemClock()
     started_ms = clock.now_ms()
     stopping = threading.Event()
@@ -187,14 +194,18 @@ def assemble(
         simulator = wiring.Simulator()
         cleanup.callback(simulator.stop)
     account = wiring.account_of(settings, secrets)
+    cleanup.callback(wiring.lock_folder(folder).release)
     if not is_embedded:  # an embedded venue is nobody else's
-        cleanup.callback(wiring.lock_account(account.tag(settings), os.getpid()).release)
+        cleanup.callback(wiring.lock_account(account.tag(settings)).release)
     where = wiring.resolve(settings, simulator)
-    log.info(line("starting", {"venue": settings.venue, "network": settings.network, "dry_run": settings.is_paper}))
+    kind = "paper" if settings.is_paper else "simulated" if settings.network == "simulator" else "REAL"
+    log.info(line("starting", {"venue": settings.venue, "network": settings.network, "orders": kind}))
     budget = WeightBudget(clock)
     client = wiring.make_client(where, account, clock, budget)
     cleanup.callback(client.close)
-    rules = wiring.make_rules(settings, wiring.read_instruments(client, stopping, clock), account)
+    until_ms = None if for_s is None else started_ms + int(for_s * 1000)
+    instruments = wiring.read_instruments(client, stopping, clock, until_ms)
+    rules = wiring.make_rules(settings, instruments, account)
     wiring.check_credentials(client, settings)
     if not rules.dry_run:
         for problem in wiring.set_leverages(client, rules, clock):
@@ -202,7 +213,7 @@ def assemble(
     state = State() if is_embedded else take_over(folder, rules, account)
 
     inbox: queue.Queue[Any] = queue.Queue()
-    parts = Parts(settings, folder, clock)
+    parts = Parts(settings, rules, folder, clock)
     parts.lanes = None if rules.dry_run else OrderLanes(client.clone, inbox, clock)
     timeframes_ms = {symbol: market.timeframe_ms for symbol, market in rules.markets.items()}
     reading = client.clone()
@@ -215,12 +226,14 @@ def assemble(
         executor = wiring.make_paper(rules, executor, inbox, clock, folder)
     counts: Counter[str] = Counter()
 
-    def publish(state: State) -> None:
+    recent: deque[str] = deque(maxlen=RECENT_LINES)
+
+    def publish(state: State, word: str | None) -> None:
         parts.published.publish(build(
             state, rules, now_ms=clock.now_ms(), started_ms=started_ms,
             stream_status=None if parts.stream is None else parts.stream.status(), order_counts=counts,
             weight_used=budget.used(), weight_limit=budget.capacity, journal_bytes=parts.journal.bytes_written,
-            stopping=stopping.is_set(),
+            word=word, recent=recent,
         ))  # fmt: skip
 
     bot = Bot(
@@ -237,6 +250,8 @@ def assemble(
         notify=parts.notifier.send,
         is_flatten_asked=flatten_request(folder / "flatten.request"),
         order_counts=counts,
+        recent=recent,
+        keeper=keeper(is_embedded, rules.dry_run),
     )
 
     def stop() -> None:
@@ -248,6 +263,15 @@ def assemble(
     gc.collect()
     gc.freeze()  # what start-up made lives as long as the bot: no collector pass walks it again
     return bot.run(for_s)
+
+
+def keeper(is_embedded: bool, dry_run: bool) -> str:
+    """Who watches a position's stop once the bot has ended, for the log."""
+    if is_embedded:
+        return "the simulated venue ends with the bot: position and stop are gone"
+    if dry_run:
+        return "a dry run: nobody watches this stop until the bot is started again"
+    return "the venue keeps this stop while the bot is away"
 
 
 def take_over(folder: Path, rules: Rules, account: wiring.Account) -> State:
