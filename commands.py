@@ -27,8 +27,8 @@ from runtime.snapshot import HealthSnapshot, grown_older, read_status
 from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_CREDENTIALS = 0, 1, 2, 3
-STATUS_OLD_S = 10.0
-FLATTEN_ROUNDS = 10
+STATUS_OLD_S = 3.5  # the bot writes every second
+FLATTEN_S = 90.0  # a spent request budget answers again within a minute
 FLATTEN_WAIT_S = 20.0
 SLIPPAGE = Decimal("0.05")
 
@@ -74,25 +74,29 @@ def show_status(console: Console, folder: Path, as_json: bool) -> int:
 
 
 def status_table(snapshot: HealthSnapshot, age_s: float) -> Table:
-    running = age_s < STATUS_OLD_S
-    state = snapshot.status if running else f"not running (last seen {age_s:.0f} s ago)"
-    table = Table(title=f"{snapshot.venue} {snapshot.network}{' dry run' if snapshot.dry_run else ''}: {state}")
-    for name in ("market", "price", "age s", "data", "position", "entry", "open profit", "stop", "at venue"):
-        table.add_column(name)
+    """Two columns, so that nothing is cut at 80: what, and how it stands."""
+    state = snapshot.status if age_s < STATUS_OLD_S else f"not running, last seen {age_s:.0f} s ago ({snapshot.status})"
+    kind = " dry run" if snapshot.dry_run else ""
+    table = Table(title=f"{snapshot.venue} {snapshot.network}{kind}: {state}", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for symbol, market in snapshot.markets.items():
+        age = "" if market.price_age_s is None else f", {market.price_age_s:.1f} s old"
+        price = "no price yet" if market.current_price is None else f"{market.current_price} ({market.verdict}{age})"
+        table.add_row(symbol, price)
         position = market.position
-        cells = ["flat", "", "", "", ""]
-        if position is not None:
-            held = f"{position.side} {position.size}"
-            stop = "" if position.stop is None else str(position.stop)
-            at_venue = "yes" if position.protected_at_venue else "NO"
-            cells = [held, str(position.entry_price), str(position.unrealized_pnl), stop, at_venue]
-        age = "" if market.price_age_s is None else f"{market.price_age_s:.1f}"
-        table.add_row(symbol, str(market.current_price), age, market.verdict, *cells)
-    table.caption = (
-        f"equity {snapshot.equity}, today {snapshot.daily_pnl}, stream {snapshot.websocket.mode}"
-        f"{', HALTED: ' + snapshot.halted if snapshot.halted else ''}\nif the bot dies now: {snapshot.protection}"
-    )
+        if position is None:
+            table.add_row("", "flat")
+            continue
+        profit = "" if position.unrealized_pnl is None else f", open profit {position.unrealized_pnl}"
+        table.add_row("", f"{position.side} {position.size} from {position.entry_price}{profit}")
+        where = "at the venue" if position.protected_at_venue else "NOT AT THE VENUE"
+        table.add_row("", f"stop {position.stop} {where}")
+    table.add_row("equity", f"{snapshot.equity}, today {snapshot.daily_pnl}")
+    table.add_row("stream", snapshot.websocket.mode)
+    if snapshot.halted:
+        table.add_row("HALTED", snapshot.halted)
+    table.add_row("if it dies now", snapshot.protection)
     return table
 
 
@@ -151,7 +155,7 @@ def check(console: Console, settings: Settings, secrets: Secrets) -> int:
 
 def check_rows(settings: Settings, secrets: Secrets, simulator: wiring.Simulator | None) -> Iterator[Row]:
     clock = SystemClock()
-    yield Row("config", True, f"{len(settings.markets)} markets")
+    yield Row("config", True, "markets: " + ", ".join(market.symbol for market in settings.markets))
     account = wiring.account_of(settings, secrets)
     client = wiring.make_client(wiring.resolve(settings, simulator), account, clock, WeightBudget(clock))
     try:
@@ -235,8 +239,8 @@ def instrument_row(rules: Rules, symbol: str) -> Row:
     instrument = market.instrument
     detail = (
         f"size step {instrument.lot_size}, smallest order {instrument.min_notional}, leverage up to "
-        f"{instrument.max_leverage}; protection: position stop at the venue, moved by "
-        f"{'trailing' if market.exits.trailing_stop else 'nothing (no trailing stop)'}"
+        f"{instrument.max_leverage}; protection: a stop at the venue for the whole position"
+        f"{', moved behind the price' if market.exits.trailing_stop else ''}"
     )
     return Row(f"{symbol} rules", True, detail)
 
@@ -302,7 +306,9 @@ def flatten_account(console: Console, client: HyperliquidClient, clock: Clock) -
     """Rounds of close, cancel, read; positions first, while their stops still stand."""
     nonce = clock.now_ms()
     instruments = client.instruments()
-    for attempt in range(FLATTEN_ROUNDS):
+    until_ms = clock.now_ms() + int(FLATTEN_S * 1000)
+    while clock.now_ms() < until_ms:
+        pause_s = 0.5
         try:
             account = client.account()
             if not account.positions and not account.orders:
@@ -320,9 +326,10 @@ def flatten_account(console: Console, client: HyperliquidClient, clock: Clock) -
                     nonce = max(nonce + 1, clock.now_ms())
                     client.cancel(order.symbol, order.order_id, nonce)
         except VenueUnavailable as e:
-            console.print(f"round {attempt + 1}: {e}")
-        clock.wait(threading.Event(), 0.5)
-    print("flatten: NOT flat after all rounds; look at the venue and act by hand", file=sys.stderr)
+            console.print(f"not yet: {e}")
+            pause_s = min(10.0, e.retry_s or 1.0)
+        clock.wait(threading.Event(), pause_s)
+    print(f"flatten: NOT flat after {FLATTEN_S:.0f} s; look at the venue and act by hand", file=sys.stderr)
     return EXIT_FAULT
 
 

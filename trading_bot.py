@@ -182,8 +182,7 @@ def assemble(
     settings: Settings, secrets: Secrets, folder: Path, cleanup: contextlib.ExitStack, for_s: float | None
 ) -> int:
     """Build every part, connect them by the inbox, run; `cleanup` takes them down in reverse order."""
-    sys.setswitchinterval(RECENT_LINES = 20
-SWITCH_INTERVAL_S)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     clock = SystemClock()
     started_ms = clock.now_ms()
     stopping = threading.Event()

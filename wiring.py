@@ -5,6 +5,7 @@ Used by `trading_bot.py` and `commands.py`; whatever fails here fails before any
 
 import hashlib
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -121,19 +122,33 @@ def account_of(settings: Settings, secrets: Secrets) -> Account:
     return Account(account_address(settings, secrets) or signer.address, signer)
 
 
-def lock_account(tag: str, pid: int) -> filelock.BaseFileLock:
-    """Refuse a second bot on the same account (P11). Raises AlreadyRunning naming the first one's process id."""
+def lock_account(tag: str) -> filelock.BaseFileLock:
+    """Refuse a second bot on the same account, from whichever folder it runs (P11)."""
     folder = Path(tempfile.gettempdir()) / "trading-bot"
     folder.mkdir(mode=0o700, exist_ok=True)
-    lock = filelock.FileLock(folder / f"{tag}.lock")
-    note = folder / f"{tag}.pid"
+    return lock(folder / tag, "another bot trades this account already")
+
+
+def lock_folder(folder: Path) -> filelock.BaseFileLock:
+    """Refuse a second bot that would write to the same files. A folder that cannot be written is not refused here."""
     try:
-        lock.acquire(timeout=0)
+        return lock(folder / "bot", f"another bot writes to {folder} already (--logs gives this one its own)")
+    except OSError as e:
+        log.warning(line("folder_not_locked", {"folder": folder, "error": e.strerror}))
+        return filelock.SoftFileLock(folder / "bot.lock")  # never acquired: releasing it does nothing
+
+
+def lock(path: Path, refusal: str) -> filelock.BaseFileLock:
+    """Hold PATH.lock for this process. Raises AlreadyRunning with the holder's process id, OSError."""
+    held = filelock.FileLock(path.with_name(path.name + ".lock"))
+    note = path.with_name(path.name + ".pid")
+    try:
+        held.acquire(timeout=0)
     except filelock.Timeout:
         holder = note.read_text(encoding="utf-8").strip() if note.exists() else "unknown"
-        raise AlreadyRunning(f"another bot trades this account already, process id {holder}") from None
-    note.write_text(str(pid), encoding="utf-8")
-    return lock
+        raise AlreadyRunning(f"{refusal}, process id {holder}") from None
+    note.write_text(str(os.getpid()), encoding="utf-8")
+    return held
 
 
 def make_client(where: Addresses, account: Account, clock: Clock, budget: WeightBudget) -> HyperliquidClient:
@@ -154,15 +169,17 @@ def resolve(settings: Settings, simulator: Simulator | None) -> Addresses:
     return found
 
 
-def read_instruments(client: HyperliquidClient, stop: threading.Event, clock: Clock) -> dict[str, Instrument]:
-    """The venue's markets; tries until it answers or `stop` is set (VenueUnavailable then)."""
+def read_instruments(
+    client: HyperliquidClient, stop: threading.Event, clock: Clock, until_ms: int | None
+) -> dict[str, Instrument]:
+    """The venue's markets; tries until it answers, `stop` is set or `until_ms` has come (VenueUnavailable then)."""
     for attempt in range(1_000_000):
         try:
             return client.instruments()
         except VenueUnavailable as e:
             delay_s = READ_AGAIN_S[min(attempt, len(READ_AGAIN_S) - 1)]
             log.warning(line("venue_unavailable", {"error": str(e), "retry_s": delay_s}))
-            if clock.wait(stop, delay_s):
+            if clock.wait(stop, delay_s) or (until_ms is not None and clock.now_ms() >= until_ms):
                 break
     raise VenueUnavailable("stopped before the venue answered")
 

@@ -405,10 +405,12 @@ def move_position(
         turn.change(symbol, position=changed, dirty_ms=turn.now_ms, armed=None)
         turn.note("INFO", "position_changed", symbol=symbol, side=side.value, size=total, entry_price=average)
         return
-    _reduce(turn, symbol, position, size, price, reason)
+    _reduce(turn, symbol, position, size, price, reason, adopted)
 
 
-def _reduce(turn: Turn, symbol: str, position: Position, size: Decimal, price: Decimal, reason: str) -> None:
+def _reduce(
+    turn: Turn, symbol: str, position: Position, size: Decimal, price: Decimal, reason: str, by_hand: bool
+) -> None:
     gain = position.side.sign * (price - position.entry_price) * turn.market_rules(symbol).instrument.multiplier
     left = position.size - size
     if left > 0:
@@ -422,7 +424,10 @@ def _reduce(turn: Turn, symbol: str, position: Position, size: Decimal, price: D
         pnl_before_fees=f"{gain * position.size:.4f}", reason=reason, notify=True,
     )  # fmt: skip
     if left < 0:
-        set_position(turn, symbol, position.side.opposite, -left, price, adopted=False)
+        set_position(turn, symbol, position.side.opposite, -left, price, adopted=by_hand)
+        if by_hand:  # the user turned round: that is a position opened by hand, and is protected as one
+            turn.note("INFO", "position_adopted", symbol=symbol, size=-left, entry_price=price, notify=True)
+            return
         turn.change(symbol, exit_reason=ExitReason.FLIPPED)
         turn.note("ERROR", "position_flipped", symbol=symbol, size=-left, text="closing it again", notify=True)
 
@@ -432,7 +437,8 @@ def set_position(turn: Turn, symbol: str, side: Side, size: Decimal, entry_price
     position = open_position(side, size, entry_price, turn.now_ms, rules.exits, rules.instrument, adopted)
     from_ms = turn.venue_now_ms if adopted else turn.market(symbol).price_time_ms
     turn.change(
-        symbol, position=position, exits_from_ms=from_ms, exit_reason=None, exit_retry_ms=0, exit_refusals=0, stop_retry_ms=0, clean=False,
+        symbol, position=position, exits_from_ms=from_ms, exit_reason=None, exit_retry_ms=0, exit_refusals=0,
+        stop_retry_ms=0, clean=False,
         dirty_ms=turn.now_ms, armed=None, naked_since_ms=None,
     )  # fmt: skip
 

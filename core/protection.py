@@ -210,6 +210,7 @@ def arm_exit(turn: Turn, symbol: str) -> None:
     fresh = msgspec.structs.replace(fresh, expires_ms=turn.venue_now_ms + ARM_LIFE_MS)
     turn.change(symbol, armed=fresh, armed_ms=turn.now_ms)
     turn.act(Arm(fresh))
+    turn.note("DEBUG", "order_armed", client_id=fresh.client_id, symbol=symbol, size=fresh.size, price=fresh.price)
 
 
 # --- flat -----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
             skipped = True
             continue
         reconcile_position(turn, symbol, venue.get(symbol))
+        turn.change(symbol, dirty_ms=snapshot.requested_ms)  # the listing comes from the same round of reads
         protection.apply_listing(turn, symbol, snapshot.orders, snapshot.requested_ms)
     for symbol in turn.state.markets:
         protection.protect(turn, symbol)

@@ -6,7 +6,7 @@ It never waits for the network or for a disk sync (P5): what takes time goes to 
 import logging
 import queue
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -38,7 +38,7 @@ from runtime import ledger as books
 from runtime.clock import Clock
 from runtime.journal import Journal, action_line, event_line, frame_line
 from runtime.ledger import Ledger
-from runtime.logs import line
+from runtime.logs import line, utc
 from runtime.orders import Armed
 
 log = logging.getLogger("bot")
@@ -74,17 +74,25 @@ class Bot:
         journal: Journal,
         ledger: Ledger,
         clock: Clock,
-        publish: Callable[[State], None],
+        publish: Callable[[State, str | None], None],
         notify: Callable[[str, str], None],
         is_flatten_asked: Callable[[], bool] = lambda: False,
         order_counts: "Counter[str] | None" = None,
+        recent: "deque[str] | None" = None,
+        keeper: str = "the venue keeps this stop while the bot is away",
     ) -> None:
+        """`publish` takes the state, and a word that overrides its status. `keeper` says who watches stops afterwards.
+
+        `recent` holds the newest lines for people, for the status page.
+        """
         self.state = state
         self._rules, self._strategies, self._run_id = rules, strategies, run_id
         self._inbox, self._executor, self._clock = inbox, executor, clock
         self._journal, self._ledger = journal, ledger
         self._publish, self._notify, self._is_flatten_asked = publish, notify, is_flatten_asked
         self._counts: Counter[str] = Counter() if order_counts is None else order_counts  # order notes by name
+        self._recent: deque[str] = deque(maxlen=1) if recent is None else recent
+        self._keeper = keeper
         self._armed: dict[str, bytes] = {}
         self._matches_paper = rules.dry_run
         self._stop: Stop | None = None
@@ -160,7 +168,7 @@ class Bot:
             self.take([CoreFault(error=error, received_ms=event.received_ms)])
             return
         if type(event) not in MARKET_DATA:
-            self._ledger.book(books.rows_of(event, event.received_ms))
+            self._ledger.book(books.rows_of(event, self._rules.account_tag, event.received_ms))
         if actions:
             self._act(actions, event.received_ms)
 
@@ -174,7 +182,7 @@ class Bot:
                     self.ask_to_stop(action.reason, action.exit_code)
                 case Submit():
                     self._executor.act(action, self._armed.pop(action.order.client_id, None))
-                    self._ledger.book(books.rows_of(action, now_ms))
+                    self._ledger.book(books.rows_of(action, self._rules.account_tag, now_ms))
                 case _:
                     self._executor.act(action, None)
 
@@ -182,7 +190,10 @@ class Bot:
         if note.name.startswith("order_"):
             self._counts[note.name.removeprefix("order_")] += 1
         text = line(note.name, note.fields, note.text)
-        log.log(logging.getLevelNamesMapping()[note.level], text)
+        level = logging.getLevelNamesMapping()[note.level]
+        log.log(level, text)
+        if level >= logging.INFO and note.name != "price":
+            self._recent.append(f"{utc(self._clock.now_ms() / 1000)} {text}")
         if note.notify:
             self._notify(note.name, text)
 
@@ -207,7 +218,7 @@ class Bot:
             self.ask_to_stop("the time asked for is over")
 
     def _each_second(self, now_ms: int) -> None:
-        self._publish(self.state)
+        self._publish(self.state, None if self._stop is None else "stopping")
         if self._is_flatten_asked():
             self.take([FlattenRequested(received_ms=now_ms)])
         if self._journal.is_due(now_ms):
@@ -218,7 +229,7 @@ class Bot:
             equity = equity_now(self.state, self._rules)
             if equity is not None:
                 pnl = daily_pnl(self.state, self._rules)
-                self._ledger.book([books.equity_row(now_ms, f"{equity:.6f}", f"{pnl:.6f}")])
+                self._ledger.book([books.equity_row(self._rules.account_tag, now_ms, f"{equity:.6f}", f"{pnl:.6f}")])
 
     def _is_busy(self) -> bool:
         for market in self.state.markets.values():
@@ -290,9 +301,7 @@ class Bot:
                 self._notify("left_unprotected", line("left_unprotected", fields))
             else:
                 fields |= {"order_id": str(stop.order_id), "stop": str(stop.trigger_price)}
-                log.warning(line("left_protected", fields, "the venue keeps this stop while the bot is away"))
+                log.warning(line("left_protected", fields, self._keeper))
         self._snapshot()
         self._journal.close()
-        self._publish(self.state)
-        assert self._stop is not None
-        log.info(line("stopped", {"reason": self._stop.reason, "exit_code": str(self._stop.exit_code)}))
+        self._publish(self.state, "stopped")

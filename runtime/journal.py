@@ -1,6 +1,7 @@
 """The flight recorder: every event before it is decided on, every action before it is sent.
 
-`logs/journal-YYYYMMDD.jsonl`, one JSON object a line, of one of four kinds:
+`logs/journal-YYYYMMDD-ACCOUNT.jsonl` (ACCOUNT is a tag that names nobody; each account has its own memory), one JSON
+object a line, of one of four kinds:
 
     {"event": {"type": "Tick", ...}}     what entered the brain
     {"frame": <text as received>, "ms": 1790000000000}   a WebSocket frame; replay decodes it again
@@ -62,8 +63,8 @@ def action_line(action: AnyAction) -> bytes:
 class Journal:
     """Appends lines to today's file. Owned by the main thread; `write` may raise OSError (disk full, read-only)."""
 
-    def __init__(self, folder: Path, max_mb: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, tag: str, max_mb: int) -> None:
+        self._folder, self._tag = folder, tag
         self._max_bytes = max_mb * 1024 * 1024
         self._fd: int | None = None
         self._path: Path | None = None
@@ -106,7 +107,7 @@ class Journal:
         """Begin a new file with the whole state, so that it can be replayed by itself; tidy the others behind it."""
         self.close()
         self._day = day_of(now_ms)
-        self._path = next_path(self._folder, self._day)
+        self._path = next_path(self._folder, self._day, self._tag)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._fd = os.open(self._path, flags, 0o600)
         self.bytes_written = self._path.stat().st_size
@@ -126,11 +127,11 @@ def day_of(now_ms: int) -> str:
     return datetime.datetime.fromtimestamp(now_ms / 1000, datetime.UTC).strftime("%Y%m%d")
 
 
-def next_path(folder: Path, day: str) -> Path:
+def next_path(folder: Path, day: str, tag: str) -> Path:
     """Today's file, or its next part when that one is full or compressed already."""
     part = 1
     while True:
-        path = folder / (f"journal-{day}.jsonl" if part == 1 else f"journal-{day}.{part}.jsonl")
+        path = folder / (f"journal-{day}-{tag}.jsonl" if part == 1 else f"journal-{day}-{tag}.{part}.jsonl")
         packed = any(folder.glob(path.name.removesuffix(".jsonl") + ".*gz"))
         if not packed and (not path.exists() or path.stat().st_size < PART_BYTES):
             return path
@@ -143,14 +144,15 @@ def ends_with_newline(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
-def files(folder: Path) -> list[Path]:
-    """All journal files, oldest first."""
-    return sorted(folder.glob("journal-*.jsonl*"), key=sort_key)
+def files(folder: Path, tag: str = "*") -> list[Path]:
+    """All journal files, or those of one account, oldest first."""
+    found = {*folder.glob(f"journal-*-{tag}.jsonl*"), *folder.glob(f"journal-*-{tag}.*.jsonl*")}
+    return sorted((path for path in found if path.suffix in (".jsonl", ".gz")), key=sort_key)
 
 
 def sort_key(path: Path) -> tuple[str, int]:
-    parts = path.name.removeprefix("journal-").split(".")
-    return parts[0], int(parts[1]) if parts[1].isdigit() else 1
+    name, *rest = path.name.removeprefix("journal-").split(".")
+    return name.split("-")[0], int(rest[0]) if rest[0].isdigit() else 1
 
 
 def read_records(path: Path) -> Iterator[Record]:
@@ -175,12 +177,12 @@ def decode_line(line: bytes) -> Record | None:
         return None
 
 
-def read_tail(folder: Path) -> tuple[State | None, Rules | None, list[Record]]:
+def read_tail(folder: Path, tag: str) -> tuple[State | None, Rules | None, list[Record]]:
     """The newest snapshot and every record after it: what a start rebuilds its state from.
 
     Raises msgspec.ValidationError when another version wrote it.
     """
-    for path in reversed(files(folder)):
+    for path in reversed(files(folder, tag)):
         lines = lines_since_snapshot(path)
         if lines is None:
             continue

@@ -26,40 +26,46 @@ log = logging.getLogger("ledger")
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
-    client_id TEXT PRIMARY KEY, symbol TEXT NOT NULL, side TEXT NOT NULL, type TEXT NOT NULL, size TEXT NOT NULL,
+    account TEXT NOT NULL, client_id TEXT PRIMARY KEY,
+    symbol TEXT NOT NULL, side TEXT NOT NULL, type TEXT NOT NULL, size TEXT NOT NULL,
     price TEXT NOT NULL, trigger_price TEXT, reason TEXT NOT NULL, sent_ms INTEGER NOT NULL,
     status TEXT NOT NULL, order_id INTEGER, detail TEXT, changed_ms INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS fills (
-    fill_id TEXT PRIMARY KEY, symbol TEXT NOT NULL, side TEXT NOT NULL, price TEXT NOT NULL, size TEXT NOT NULL,
-    fee TEXT NOT NULL, closed_pnl TEXT NOT NULL, order_id INTEGER NOT NULL, client_id TEXT, time_ms INTEGER NOT NULL);
+    account TEXT NOT NULL, fill_id TEXT NOT NULL,
+    symbol TEXT NOT NULL, side TEXT NOT NULL, price TEXT NOT NULL, size TEXT NOT NULL,
+    fee TEXT NOT NULL, closed_pnl TEXT NOT NULL, order_id INTEGER NOT NULL, client_id TEXT, time_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, fill_id));
 CREATE INDEX IF NOT EXISTS fills_by_time ON fills (time_ms);
-CREATE TABLE IF NOT EXISTS equity (time_ms INTEGER PRIMARY KEY, equity TEXT NOT NULL, daily_pnl TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS equity (
+    account TEXT NOT NULL, time_ms INTEGER NOT NULL, equity TEXT NOT NULL, daily_pnl TEXT NOT NULL,
+    PRIMARY KEY (account, time_ms));
 """
 # decimals are TEXT: SQLite's REAL would round money
 
 Row = tuple[str, tuple[object, ...]]
 
 
-def rows_of(item: AnyEvent | Submit, now_ms: int) -> list[Row]:
-    """The SQL that books one event or action; [] for those the ledger does not keep."""
+def rows_of(item: AnyEvent | Submit, account: str, now_ms: int) -> list[Row]:
+    """The SQL that books one event or action; [] for those the ledger does not keep. `account` is a tag, no name."""
     match item:
         case Submit():
             order = item.order
             values = (
+                account,
                 order.client_id, order.symbol, order.side.value, order.type.value, str(order.size), str(order.price),
                 None if order.trigger_price is None else str(order.trigger_price), item.reason, now_ms, "SENT", now_ms,
             )  # fmt: skip
             return [(
-                "INSERT OR IGNORE INTO orders (client_id, symbol, side, type, size, price, trigger_price, reason,"
-                " sent_ms, status, changed_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT OR IGNORE INTO orders (account, client_id, symbol, side, type, size, price, trigger_price,"
+                " reason, sent_ms, status, changed_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 values,
             )]  # fmt: skip
         case Fill():
             fill_values = (
-                item.fill_id, item.symbol, item.side.value, str(item.price), str(item.size), str(item.fee),
+                account, item.fill_id, item.symbol, item.side.value, str(item.price), str(item.size), str(item.fee),
                 str(item.closed_pnl), item.order_id, item.client_id, item.time_ms,
             )  # fmt: skip
-            return [("INSERT OR IGNORE INTO fills VALUES (?,?,?,?,?,?,?,?,?,?)", fill_values)]
+            return [("INSERT OR IGNORE INTO fills VALUES (?,?,?,?,?,?,?,?,?,?,?)", fill_values)]
         case OrderAccepted() | OrderSettled():
             detail = f"filled {item.filled_size}" if item.filled_size else None
             return [_status(item.client_id, item.status.value, item.order_id, detail, item.received_ms)]
@@ -78,8 +84,8 @@ def _status(client_id: str, status: str, order_id: int | None, detail: str | Non
     )
 
 
-def equity_row(time_ms: int, equity: str, daily_pnl: str) -> Row:
-    return ("INSERT OR REPLACE INTO equity VALUES (?,?,?)", (time_ms, equity, daily_pnl))
+def equity_row(account: str, time_ms: int, equity: str, daily_pnl: str) -> Row:
+    return ("INSERT OR REPLACE INTO equity VALUES (?,?,?,?)", (account, time_ms, equity, daily_pnl))
 
 
 class Ledger:

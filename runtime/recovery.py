@@ -28,16 +28,14 @@ def restore(folder: Path, rules: Rules, decode: Decode) -> Restored:
     """State as the last run left it, from the newest snapshot and the events after it.
 
     Orders come from the journal's own actions, not from deciding again: what was written may have been sent, and
-    nothing else can have been. Another venue, network or account starts afresh.
+    nothing else can have been.
     """
     try:
-        state, old_rules, records = journal.read_tail(folder)
+        state, old_rules, records = journal.read_tail(folder, rules.account_tag)
     except msgspec.ValidationError as e:
         return Restored(State(), 0, f"the journal was written by another version ({e})")
     if state is None or old_rules is None:
-        return Restored(State(), 0, "there is no journal yet")
-    if identity(old_rules) != identity(rules):
-        return Restored(State(), 0, "the journal belongs to another venue, network or account")
+        return Restored(State(), 0, "this account has no journal yet")
     written = {r.action.order.client_id for r in records if isinstance(r.action, Submit)}
     known = {client_id for market in state.markets.values() for client_id in market.orders}
     count = 0
@@ -53,10 +51,6 @@ def restore(folder: Path, rules: Rules, decode: Decode) -> Restored:
             state, _ = decide(state, event, old_rules, {})
             state = only_orders(state, written | known)
     return Restored(state, count, None)
-
-
-def identity(rules: Rules) -> tuple[str, str, bool, str]:
-    return rules.venue, rules.network, rules.dry_run, rules.account_tag
 
 
 def with_submitted(state: State, action: Submit) -> State:

@@ -3,6 +3,7 @@
 import datetime
 import os
 from collections import Counter
+from collections.abc import Iterable
 from decimal import Decimal
 
 from core.exits import stop_level
@@ -23,6 +24,7 @@ from runtime.snapshot import (
     overall,
 )
 
+QUIET_S = 10.0  # a market may be quiet for so long before the whole bot counts as stale; entries are stricter (P1)
 CENT = Decimal("0.01")
 
 
@@ -107,8 +109,10 @@ def build(
     weight_used: int,
     weight_limit: int,
     journal_bytes: int,
-    stopping: bool,
+    word: str | None = None,
+    recent: Iterable[str] = (),
 ) -> HealthSnapshot:
+    """`word` overrides the status: stopping, stopped."""
     markets = {
         symbol: market_health(state.markets[symbol], market_rules, state, now_ms)
         for symbol, market_rules in rules.markets.items()
@@ -117,7 +121,7 @@ def build(
     records = [record for market in state.markets.values() for record in market.orders.values() if record.is_live]
     equity = equity_now(state, rules)
     return HealthSnapshot(
-        status=overall(state.halted, markets.values(), rules.risk.max_price_age_ms / 1000, stopping),
+        status=word or overall(state.halted, markets.values(), max(QUIET_S, rules.risk.max_price_age_ms / 1000)),
         venue=rules.venue,
         network=rules.network,
         dry_run=rules.dry_run,
@@ -131,7 +135,7 @@ def build(
         ),
         equity=None if equity is None else equity.quantize(CENT),
         daily_pnl=None if not state.synced else daily_pnl(state, rules).quantize(CENT),
-        halted=state.halted,
+        halted=None if word is not None else state.halted,
         requests=RequestsHealth(
             weight_used=weight_used,
             weight_limit=weight_limit,
@@ -142,6 +146,7 @@ def build(
         protection=protection_text(state),
         clock_offset_ms=state.offset_ms,
         unmanaged=state.unmanaged,
+        recent=tuple(recent),
         pid=os.getpid(),
         published_ms=now_ms,
     )

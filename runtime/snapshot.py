@@ -75,7 +75,7 @@ class JournalHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HealthSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    status: str  # ok, starting, stale, halted, stopping; `overall` works it out
+    status: str  # ok, starting, stale, halted, stopping, stopped; `overall` works it out
     venue: str
     network: str
     dry_run: bool
@@ -119,6 +119,8 @@ def overall(halted: str | None, markets: Iterable[MarketHealth], max_price_age_s
     if any(market.current_price is None for market in markets):
         return "starting"
     if any(market.price_age_s is None or market.price_age_s > max_price_age_s for market in markets):
+        return "stale"
+    if any(market.verdict == "delayed" for market in markets):
         return "stale"
     return "ok"
 

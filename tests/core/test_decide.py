@@ -29,11 +29,11 @@ from core.messages import (
     StreamDown,
     StreamUp,
 )
-from core.model import OrderStatus, OrderType, Purpose, Side, Trade
+from core.model import OrderStatus, OrderType, Purpose, Side, Trade, WorkingOrder
 from core.rules import Distance
 from core.signals import Signal
 from core.state import ExitReason
-from tests.core.world import RULES, D, Desk, listed_stop, rules_with, venue_position
+from tests.core.world import RULES, T0, D, Desk, listed_stop, rules_with, venue_position
 
 
 @pytest.fixture
@@ -343,9 +343,26 @@ def test_partial_exit_is_followed_by_the_rest_exactly(desk):
     assert rest.size == D("0.006")
 
 
-def test_a_flip_is_repaired_at_once(desk):
+def test_a_hand_that_turns_round_is_followed(desk):
     desk.protected()
-    [repair] = desk.sent(desk.fill(55, Side.SELL, "0.03", "50000", start="0.01"))
+    [stop] = desk.sent(desk.fill(55, Side.SELL, "0.03", "50000", start="0.01"))
+    assert (stop.side, stop.whole_position) == (Side.BUY, True)
+    assert desk.market.position.adopted and desk.market.exit_reason is None
+
+
+def test_a_stop_by_hand_is_kept_when_its_position_is_adopted():
+    desk = Desk()
+    desk.start()
+    desk.trade("50000")
+    by_hand = WorkingOrder("BTC", Side.SELL, 7, None, D(0), D(44000), D(49700), True, True, True, T0)
+    actions = desk.snapshot(positions=(venue_position("0.01", "50000"),), orders=(by_hand,))
+    assert desk.sent(actions) == []
+    assert desk.market.naked_since_ms is None
+
+
+def test_a_flip_by_our_own_order_is_repaired_at_once(desk):
+    desk.protected()
+    [repair] = desk.sent(desk.fill(100, Side.SELL, "0.03", "50000", start="0.01"))  # the stop, larger than it should be
     assert (repair.side, repair.size, repair.reduce_only) == (Side.BUY, D("0.02"), True)
     assert "position_flipped" in desk.names()
 
