@@ -293,15 +293,16 @@ def stop_signals(handler: Callable[[], object]) -> Iterator[None]:
 
 
 def flatten_request(path: Path) -> Callable[[], bool]:
-    """Whether `flatten` has asked, once a request: the file is taken away."""
+    """Whether `flatten` has asked, once a request: its file is taken away. One that cannot be taken asks nothing."""
 
     def is_asked() -> bool:
-        if not path.exists():
+        try:
+            path.unlink()
+        except OSError:
             return False
-        path.unlink(missing_ok=True)
         return True
 
-    path.unlink(missing_ok=True)  # a request for an earlier run is not for this one
+    is_asked()  # a request for an earlier run is not for this one
     return is_asked
 
 
