@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import pytest
 
@@ -94,7 +94,7 @@ class Log:
     def text(self) -> str:
         try:
             return self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ""
 
     def lines(self, name: str) -> list[str]:
@@ -171,6 +171,12 @@ class BotThread:
             pytest.fail(f"it ended with {self.join()}:\n{self.log.text()}")
         return self
 
+    def begin(self) -> None:
+        """Start without waiting for anything: for a run that is not expected to come up."""
+        with contextlib.redirect_stdout(self.console):
+            self._thread.start()
+            eventually(lambda: self._asks or not self.is_running, START_S, "its first signs of life")
+
     def _shows(self, wanted: dict[str, int]) -> bool:
         return all(len(self.log.lines(text)) > seen for text, seen in wanted.items())
 
@@ -213,23 +219,22 @@ class BotProcess:
         self._config_path = folder / "config.json"
         self._config_path.write_text(json.dumps(config), encoding="utf-8")
         self._process: subprocess.Popen[str] | None = None
+        self._shown: list[str] = []
+        self._reader = threading.Thread()
 
-    def _open(self, arguments: tuple[str, ...]) -> "subprocess.Popen[str]":
+    def _open(self, arguments: tuple[str, ...], stderr: int) -> "subprocess.Popen[str]":
         own = dict.fromkeys(("TMPDIR", "TMP", "TEMP"), tempfile.gettempdir())
-        own |= {
-            "HYPERLIQUID_PRIVATE_KEY": self._key,
-            "HYPERLIQUID_ACCOUNT_ADDRESS": Signer(self._key, mainnet=False).address,
-        }
+        own |= {"HYPERLIQUID_PRIVATE_KEY": self._key, "HYPERLIQUID_ACCOUNT_ADDRESS": ACCOUNT}
         places = ["--config", str(self._config_path), "--logs", str(self.logs)]
         return subprocess.Popen(
             [sys.executable, str(ROOT / "trading_bot.py"), *places, *arguments],
-            env=os.environ | own, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=os.environ | own, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
             text=True, encoding="utf-8",
         )  # fmt: skip
 
     def run(self, *arguments: str, timeout_s: float = 20.0) -> "subprocess.CompletedProcess[str]":
         """Run to the end, as a user would; never a traceback."""
-        process = self._open(arguments)
+        process = self._open(arguments, subprocess.PIPE)
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -240,10 +245,21 @@ class BotProcess:
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def start(self, *arguments: str, until: str = "market_clean") -> "BotProcess":
-        seen = len(self.log.lines(until))
-        self._process = self._open(arguments)
-        self.log.wait(until, seen + 1, START_S)
+        self._process = self._open(arguments, subprocess.STDOUT)
+        self._shown = []
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout, self._shown), daemon=True)
+        self._reader.start()
+        eventually(lambda: until in self.shown() or not self._reader.is_alive(), START_S, f"{until} in {self.shown()}")
+        assert until in self.shown(), self.shown()
         return self
+
+    @staticmethod
+    def _read(out: IO[str], lines: list[str]) -> None:
+        lines.extend(iter(out.readline, ""))
+
+    def shown(self) -> str:
+        """What the process that was started last has printed so far."""
+        return "".join(self._shown)
 
     @property
     def pid(self) -> int:
@@ -254,14 +270,20 @@ class BotProcess:
         """At once, as kill -9 does: nothing of it runs any more."""
         assert self._process is not None
         self._process.kill()
-        self._process.communicate()
+        self._end(5)
 
-    def terminate(self, timeout_s: float = 8.0) -> tuple[int, str]:
-        """SIGTERM; the exit code and all it printed."""
+    def terminate(self, timeout_s: float = 8.0, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop; the exit code."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        out, err = self._process.communicate(timeout=timeout_s)
-        return self._process.returncode, out + err
+        self._process.send_signal(number)
+        return self._end(timeout_s)
+
+    def _end(self, timeout_s: float) -> int:
+        assert self._process is not None and self._process.stdout is not None
+        code = self._process.wait(timeout_s)
+        self._reader.join(timeout_s)
+        self._process.stdout.close()
+        return code
 
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
