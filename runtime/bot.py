@@ -177,7 +177,7 @@ class Bot:
         for action in actions:
             match action:
                 case Note():
-                    self._say(action)
+                    pass  # said below: a log call after an idle spell costs more than handing over an order
                 case Stop():
                     self.ask_to_stop(action.reason, action.exit_code)
                 case Submit():
@@ -185,6 +185,9 @@ class Bot:
                     self._ledger.book(books.rows_of(action, self._rules.account_tag, now_ms))
                 case _:
                     self._executor.act(action, None)
+        for action in actions:
+            if isinstance(action, Note):
+                self._say(action)
 
     def _say(self, note: Note) -> None:
         if note.name.startswith("order_"):
