@@ -26,7 +26,7 @@ sim: $(VENV)/run.ok
 	$(BIN)/python -m sim --venue hyperliquid --port 9000 $(ARGS)
 
 check: $(VENV)/run.ok
-	$(BIN)/python trading_bot.py check $(ARGS)
+	$(BIN)/python trading_bot.py $(ARGS) check
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
