@@ -14,7 +14,7 @@ from tests.e2e.harness import (
     assert_once,
     config,
     extend_strategies,
-    hurry_stream,
+    hurry,
     process_settings,
 )
 
@@ -36,7 +36,7 @@ def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         monkeypatch.delenv(name, raising=False)
     (tmp_path / ".env").write_text(f"HYPERLIQUID_PRIVATE_KEY={KEY}\n", encoding="utf-8")
     extend_strategies(monkeypatch)
-    hurry_stream(monkeypatch)
+    hurry(monkeypatch)
     with process_settings():
         yield
 

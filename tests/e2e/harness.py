@@ -24,6 +24,7 @@ from typing import IO, Any, TypeVar
 
 import pytest
 
+import runtime.bot
 import strategies
 import trading_bot
 import wiring
@@ -295,10 +296,12 @@ def extend_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(HERE / "strategies")])
 
 
-def hurry_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reconnect as soon as asked: this venue does not count connections."""
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reconnect as soon as asked, for this venue does not count connections; and look at the clock more often."""
     quick = functools.partial(HyperliquidWebSocketClient, connect_spacing_s=0.05, poll_s=0.02)
     monkeypatch.setattr(wiring, "HyperliquidWebSocketClient", quick)
+    monkeypatch.setattr(runtime.bot, "TICK_MS", 100)
+    monkeypatch.setattr(runtime.bot, "BUSY_TICK_MS", 100)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The stream goes and comes back; REST takes over in between (design 4.3)."""
 
+import time
 from collections.abc import Callable
 from decimal import Decimal as D
 
@@ -35,7 +36,8 @@ def test_a_fill_missed_while_away_is_found(sim: SimServer, bot: Callable[..., Bo
 
 
 def test_an_exit_during_fallback(sim: SimServer, bot: Callable[..., BotThread]) -> None:
-    running = bot(markets=[market(take_profit_pct=1.0)]).start()
+    once = {"enabled": True, "reconnect_interval": 0.1, "max_reconnect_attempts": 1}
+    running = bot(markets=[market(take_profit_pct=1.0)], websocket=once).start()
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
     running.log.wait("protected ")
     sim.fault("refuse_sockets")
@@ -56,10 +58,10 @@ def test_silence_is_noticed_within_seconds(sim: SimServer, bot: Callable[..., Bo
     """P1: the socket stays open and says nothing."""
     running = bot().start()
     sim.fault("stall")
-    running.log.wait("WebSocket connection closed", timeout_s=6)
-    sim.clear_fault()
-    running.log.wait("WebSocket restored", timeout_s=10)
-    running.log.in_order("Error in WebSocket listener: mute", "Falling back to REST polling", "WebSocket restored")
+    before_s = time.monotonic()
+    running.log.wait("Falling back to REST polling", timeout_s=8)
+    assert time.monotonic() - before_s < 6  # five, and what a busy machine needs
+    assert "mute" in running.log.wait("Error in WebSocket listener: ")
 
 
 def test_rest_only(sim: SimServer, bot: Callable[..., BotThread]) -> None:
@@ -80,7 +82,7 @@ def test_rest_only(sim: SimServer, bot: Callable[..., BotThread]) -> None:
 def test_rest_only_strategy_on_the_venues_bars(sim: SimServer, bot: Callable[..., BotThread]) -> None:
     """The strategy is asked when a bar read over REST has closed; by the venue's clock, which is not ours here."""
     into_minute_ms = sim.call(lambda server: server.venue.now_ms()) % MINUTE_MS
-    sim.advance(2 * MINUTE_MS - into_minute_ms - 2_500)  # 2.5 s before a bar ends
+    sim.advance(2 * MINUTE_MS - into_minute_ms - 2_000)  # two seconds before a bar ends
     sim.move("BTC", "50100")
     rules = market(ENTER) | {"timeframe": "1m"}
     running = bot(markets=[rules], websocket={"enabled": False}, check_interval=1).start()
