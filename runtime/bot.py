@@ -49,6 +49,8 @@ BUSY_TICK_MS = 200  # while something is in flight or unprotected
 SNAPSHOT_MS = 30_000
 STOP_MS = 4_000  # how long a stop waits for answers in flight and for missing stops
 ARMED_KEPT = 64
+TELL_AFTER_S = 0.002  # quiet for so long: what was put off is told
+TELL_MS_MAX = 50  # in a busy market at the latest
 MARKET_DATA = (Trade, Quote, Book, MarkPrice, PolledPrice)
 
 
@@ -94,6 +96,8 @@ class Bot:
         self._recent: deque[str] = deque(maxlen=1) if recent is None else recent
         self._keeper = keeper
         self._armed: dict[str, bytes] = {}
+        self._untold: list[Note | list[books.Row]] = []  # log lines and ledger rows of orders on their way out
+        self._untold_since_ms = 0
         self._matches_paper = rules.dry_run
         self._stop: Stop | None = None
         self._stop_by_ms = 0
@@ -125,7 +129,10 @@ class Bot:
 
     def _drain(self) -> list[Any]:
         """Everything that waits, at most a batch; waits itself until the next tick is due."""
-        wait_s = min(max(0, self._next_tick_ms - self._clock.now_ms()), TICK_MS) / 1000
+        now_ms = self._clock.now_ms()
+        wait_s = min(max(0, self._next_tick_ms - now_ms), TICK_MS) / 1000
+        if self._untold:
+            wait_s = min(wait_s, TELL_AFTER_S)
         batch: list[Any] = []
         try:
             batch.append(self._inbox.get(timeout=wait_s))
@@ -133,6 +140,8 @@ class Bot:
                 batch.append(self._inbox.get_nowait())
         except queue.Empty:
             pass
+        if self._untold and (not batch or now_ms - self._untold_since_ms >= TELL_MS_MAX):
+            self._tell()
         return batch
 
     def take(self, batch: list[Any]) -> None:
@@ -161,6 +170,7 @@ class Bot:
             self.state, actions = decide(self.state, event, self._rules, self._strategies)
         except Exception as e:  # a bug: the state before the event stands, entries end, stops stay (P9)
             if isinstance(event, CoreFault):
+                self._tell()
                 raise
             where = traceback.extract_tb(e.__traceback__)[-1]
             error = f"{e!r} at {where.filename.rsplit('/', 1)[-1]}:{where.lineno} on {type(event).__name__}"
@@ -168,7 +178,7 @@ class Bot:
             self.take([CoreFault(error=error, received_ms=event.received_ms)])
             return
         if type(event) not in MARKET_DATA:
-            self._ledger.book(books.rows_of(event, self._rules.account_tag, event.received_ms))
+            self._put_off(books.rows_of(event, self._rules.account_tag, event.received_ms))
         if actions:
             self._act(actions, event.received_ms)
 
@@ -177,17 +187,30 @@ class Bot:
         for action in actions:
             match action:
                 case Note():
-                    pass  # said below: a log call after an idle spell costs more than handing over an order
+                    self._put_off(action)
                 case Stop():
                     self.ask_to_stop(action.reason, action.exit_code)
                 case Submit():
                     self._executor.act(action, self._armed.pop(action.order.client_id, None))
-                    self._ledger.book(books.rows_of(action, self._rules.account_tag, now_ms))
+                    self._put_off(books.rows_of(action, self._rules.account_tag, now_ms))
                 case _:
                     self._executor.act(action, None)
-        for action in actions:
-            if isinstance(action, Note):
-                self._say(action)
+
+    def _put_off(self, item: Note | list[books.Row]) -> None:
+        """To be told when the inbox has been quiet for a moment: until then the interpreter is the order lane's."""
+        if not item:
+            return
+        if not self._untold:
+            self._untold_since_ms = self._clock.now_ms()
+        self._untold.append(item)
+
+    def _tell(self) -> None:
+        untold, self._untold = self._untold, []
+        for item in untold:
+            if isinstance(item, Note):
+                self._say(item)
+            else:
+                self._ledger.book(item)
 
     def _say(self, note: Note) -> None:
         if note.name.startswith("order_"):
@@ -293,6 +316,7 @@ class Bot:
             self.state = msgspec.structs.replace(self.state, halted="stopping")
 
     def _leave(self) -> None:
+        self._tell()
         for symbol, market in self.state.markets.items():
             position = market.position
             if position is None:
