@@ -1,6 +1,7 @@
 """The commands beside the main job: check, status, flatten, replay. They print for people and end with an exit code."""
 
 import argparse
+import contextlib
 import sys
 import threading
 import time
@@ -256,7 +257,7 @@ def flatten(console: Console, settings: Settings, secrets: Secrets, folder: Path
     account = wiring.account_of(settings, secrets)
     client = wiring.make_client(wiring.resolve(settings, None), account, clock, WeightBudget(clock))
     try:
-        client.instruments()
+        instruments = client.instruments()
         wiring.check_credentials(client, settings)
         before = client.account()
     except VenueUnavailable as e:
@@ -269,23 +270,45 @@ def flatten(console: Console, settings: Settings, secrets: Secrets, folder: Path
     if not before.positions and not before.orders:
         console.print("flat already, no working orders")
         return EXIT_OK
-    if not yes and console.input("close and cancel all of this at market? type yes: ").strip().lower() != "yes":
+    if not yes and not agrees(console, "close and cancel all of this at market? type yes: "):
         console.print("nothing was done")
         return EXIT_OK
     request = folder / "flatten.request"
-    request.touch()  # a running bot stops its entries and closes its own markets; it must not fight this
+    # A running bot stops its entries and closes its own markets; it must not fight this. Without one, or without a
+    # folder to ask in, the account is closed all the same.
+    with contextlib.suppress(OSError):
+        request.touch()
     try:
-        return flatten_account(console, client, clock)
+        return flatten_account(console, client, instruments, clock)
     finally:
-        threading.Event().wait(2.0)  # a running bot looks once a second
-        request.unlink(missing_ok=True)
+        await_taken(request, 2.0)  # a running bot looks once a second
+        with contextlib.suppress(OSError):
+            request.unlink()
+
+
+def agrees(console: Console, question: str) -> bool:
+    try:
+        return console.input(question).strip().lower() == "yes"
+    except EOFError:  # nobody is there to answer
+        console.print()
+        return False
+
+
+def await_taken(request: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while request.exists() and time.monotonic() < deadline:
+        threading.Event().wait(0.1)
 
 
 def flatten_by_bot(console: Console, folder: Path) -> int:
     """On the embedded simulator and in a dry run only the bot itself holds the positions: ask it."""
     path = folder / "status.json"
     request = folder / "flatten.request"
-    request.touch()
+    try:
+        request.touch()
+    except OSError as e:
+        print(f"flatten: no bot can be asked in {folder}: {e.strerror}", file=sys.stderr)
+        return EXIT_FAULT
     deadline = time.monotonic() + FLATTEN_WAIT_S
     while time.monotonic() < deadline:
         threading.Event().wait(0.5)
@@ -302,10 +325,11 @@ def flatten_by_bot(console: Console, folder: Path) -> int:
     return EXIT_FAULT
 
 
-def flatten_account(console: Console, client: HyperliquidClient, clock: Clock) -> int:
+def flatten_account(
+    console: Console, client: HyperliquidClient, instruments: dict[str, Instrument], clock: Clock
+) -> int:
     """Rounds of close, cancel, read; positions first, while their stops still stand."""
     nonce = clock.now_ms()
-    instruments = client.instruments()
     until_ms = clock.now_ms() + int(FLATTEN_S * 1000)
     while clock.now_ms() < until_ms:
         pause_s = 0.5
