@@ -79,3 +79,23 @@ def test_two_markets_are_guarded_apart(sim: SimServer, bot: Callable[..., BotThr
     sim.move("ETH", "2021")
     running.log.wait("market_clean symbol=ETH", 2)
     assert held(sim, "ETH") == 0 and held(sim) == D("0.01") and stops(sim) == [D("49500")]
+
+
+def test_keeps_a_stop_that_is_there_and_tight_enough(sim: SimServer, bot: Callable[..., BotThread]) -> None:
+    sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
+    sim.place(ACCOUNT, "BTC", Side.SELL, trigger="49700")
+    bot().start(until="account_synced")
+    eventually(lambda: sim.counters()["requests"].get("frontendOpenOrders", 0) > 0)
+    assert stops(sim) == [D("49700")] and sim.received("order") == []
+
+
+def test_a_position_flipped_by_hand_gets_a_stop_of_the_other_side(
+    sim: SimServer, bot: Callable[..., BotThread]
+) -> None:
+    """What a hand has turned round is the hand's wish: guarded, not closed."""
+    running = bot().start()
+    sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
+    running.log.wait("protected ")
+    sim.deal(ACCOUNT, "BTC", Side.SELL, "0.02")
+    eventually(lambda: stops(sim) == [D("50500")] or held(sim) == 0)
+    assert held(sim) == D("-0.01") and stops(sim) == [D("50500")]
