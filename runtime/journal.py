@@ -239,8 +239,10 @@ def _tidy(folder: Path, current: str, max_bytes: int) -> None:
             continue
         kind = "fills.jsonl.gz" if holds_fills(path) else "jsonl.gz"
         packed = path.with_name(path.name.removesuffix("jsonl") + kind)
-        with path.open("rb") as source, gzip.open(packed, "wb", compresslevel=3) as target:
+        draft = packed.with_suffix(".tmp")  # half a file must not be taken for the whole
+        with path.open("rb") as source, gzip.open(draft, "wb", compresslevel=3) as target:
             shutil.copyfileobj(source, target, 64 * 1024)
+        draft.replace(packed)
         path.unlink()
     kept = [path for path in files(folder) if path.name != current]
     total = sum(path.stat().st_size for path in kept)
