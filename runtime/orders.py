@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from core.messages import Arm, Cancel, CancelAnswered, CoreFault, OrderUnknown, ReadFailed, ReadOrders, Settle, Submit
+from core.messages import Arm, Cancel, CancelAnswered, CoreFault, OrderUnknown, Settle, Submit
 from runtime.clock import Clock
 from runtime.venue import VenueClient, VenueUnavailable
 
 log = logging.getLogger("orders")
 
-WARM_LANES = 3  # connections kept open at all times: an exit, its stop's read-back, and one to spare
+WARM_LANES = 3  # connections kept open at all times: two markets at once, and one to spare
 LANES_MAX = 12
 KEEP_WARM_S = 20.0  # well under the 60 s after which servers drop idle connections
 
@@ -29,11 +29,17 @@ class Armed(msgspec.Struct, frozen=True):
     body: bytes
 
 
-Task = tuple[Any, bytes | None]  # an action, and the signed body when it was armed
+class Task(msgspec.Struct, frozen=True):
+    action: Any
+    body: bytes | None  # signed in advance
 
 
 class OrderLanes:
-    """Carries out actions on threads of its own; `dispatch` never waits."""
+    """Carries out actions on threads of its own; `dispatch` never waits, and what it hands over never queues.
+
+    A lane that is free to work has left a token in `_free`. Whoever hands out a task takes a token with it; where none
+    is left every lane is waiting for the venue, and another is opened for this very task.
+    """
 
     def __init__(
         self,
@@ -47,17 +53,22 @@ class OrderLanes:
         self._make_client, self._outbox, self._clock = make_client, outbox, clock
         self._warm_lanes, self._keep_warm_s = warm_lanes, keep_warm_s
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []  # only the main thread touches it
 
     def start(self) -> None:
         for _ in range(self._warm_lanes):
-            self._add_lane()
+            self._add_lane(None)
 
-    def dispatch(self, action: Submit | Arm | Cancel | Settle | ReadOrders, body: bytes | None = None) -> None:
-        """Queue one action. A backlog means every lane is waiting for the venue: open another."""
-        if self._tasks.qsize() > 0 and len(self._threads) < LANES_MAX:
-            self._add_lane()
-        self._tasks.put((action, body))
+    def dispatch(self, action: Submit | Arm | Cancel | Settle, body: bytes | None = None) -> None:
+        task = Task(action, body)
+        try:
+            self._free.get_nowait()
+        except queue.Empty:
+            if len(self._threads) < LANES_MAX:
+                self._add_lane(task)
+                return
+        self._tasks.put(task)
 
     def stop(self, timeout_s: float = 3.0) -> None:
         for _ in self._threads:
@@ -65,24 +76,43 @@ class OrderLanes:
         for thread in self._threads:
             thread.join(timeout_s / len(self._threads))
 
-    def _add_lane(self) -> None:
-        thread = threading.Thread(target=self._run, name=f"orders-{len(self._threads) + 1}", daemon=True)
+    def _add_lane(self, first: Task | None) -> None:
+        number = len(self._threads) + 1
+        thread = threading.Thread(target=self._run, args=(first, number), name=f"orders-{number}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _run(self) -> None:
+    def _run(self, first: Task | None, number: int) -> None:
         client = self._make_client()
-        self._keep_warm(client)
+        if first is None:
+            self._keep_warm(client)
+        else:
+            self._carry_out(client, first)
+        pause_s = self._keep_warm_s * (1 - 0.1 * (number % 4))  # so that the lanes do not all warm up at once
         while True:
+            self._free.put(None)
             try:
-                task = self._tasks.get(timeout=self._keep_warm_s)
+                task = self._tasks.get(timeout=pause_s)
             except queue.Empty:
-                self._keep_warm(client)
-                continue
+                task = self._warm_up(client)
             if task is None:
                 client.close()
                 return
-            self._carry_out(client, *task)
+            self._carry_out(client, task)
+
+    def _warm_up(self, client: VenueClient) -> Task | None:
+        """Keep the connection warm while nothing is to do, a token at a time; returns the next task (None: stop)."""
+        while True:
+            try:
+                self._free.get_nowait()  # not free while it warms
+            except queue.Empty:
+                return self._tasks.get()  # the token went with a task that is on its way here
+            self._keep_warm(client)
+            self._free.put(None)
+            try:
+                return self._tasks.get(timeout=self._keep_warm_s)
+            except queue.Empty:
+                continue
 
     def _keep_warm(self, client: VenueClient) -> None:
         try:
@@ -90,9 +120,10 @@ class OrderLanes:
         except VenueUnavailable as e:
             log.debug("keep_warm_failed error=%r", str(e))
 
-    def _carry_out(self, client: VenueClient, action: Any, body: bytes | None) -> None:
+    def _carry_out(self, client: VenueClient, task: Task) -> None:
+        action = task.action
         try:
-            self._outbox.put(answer(client, action, body, self._clock.now_ms()))
+            self._outbox.put(answer(client, action, task.body, self._clock.now_ms()))
         except Exception as e:  # a bug: the order is in doubt, and the main thread must halt
             now_ms = self._clock.now_ms()
             if isinstance(action, Submit | Settle):
@@ -120,9 +151,4 @@ def answer(client: VenueClient, action: Any, body: bytes | None, now_ms: int) ->
                 return CancelAnswered(
                     symbol=action.symbol, order_id=action.order_id, gone=False, error=str(e), received_ms=now_ms
                 )
-        case ReadOrders():
-            try:
-                return client.working_orders()
-            except VenueUnavailable as e:
-                return ReadFailed(what="working orders", error=str(e), received_ms=now_ms)
     raise AssertionError(f"not an order action: {action!r}")
