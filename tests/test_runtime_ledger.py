@@ -48,8 +48,8 @@ def test_a_fill_is_booked_once_and_keeps_its_digits(tmp_path: Path) -> None:
 
 
 def test_an_order_is_followed_to_its_last_word(tmp_path: Path) -> None:
-    word = {"client_id": "0x01", "symbol": "BTC", "received_ms": T0 + 1}
-    lives = {
+    word: dict[str, Any] = {"client_id": "0x01", "symbol": "BTC", "received_ms": T0 + 1}
+    lives: dict[str, list[Any]] = {
         "FILLED": [OrderAccepted(order_id=7, status=OrderStatus.FILLED, filled_size=D(1), average_price=D(1), **word)],
         "REJECTED": [OrderRejected(reason=RejectReason.MARGIN, text="no money", **word)],
         "UNKNOWN": [OrderUnknown(error="reset", **word)],
