@@ -13,7 +13,7 @@ from benchmarks.contestants import Contestant, floor, libraries, plain, sketches
 from benchmarks.report import Table, number, page, text, verdict
 
 RESULTS = Path(__file__).resolve().parent / "results.md"
-PARTS = ("latency", "burst", "memory", "start", "size", "idle")
+PARTS = ("latency", "burst", "start", "size", "memory", "idle")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -44,9 +44,20 @@ def main(argv: list[str]) -> int:
         table = parts[part](arguments, others)
         tables.append(table)
         print(text(table), flush=True)
-    arguments.output.write_text(page(tables, [rival.version for rival in others if rival.version]), encoding="utf-8")
+    versions = [rival.version for rival in others]
+    arguments.output.write_text(page(tables, versions, command(arguments)), encoding="utf-8")
     print(f"\nwritten to {arguments.output}")
     return 0
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """What was asked for, without the folders of this machine."""
+    words = ["python -m benchmarks"]
+    if tuple(arguments.only) != PARTS:
+        words += ["--only", *arguments.only]
+    for name in ("rounds", "frames", "trades", "idle_minutes"):
+        words += [f"--{name.replace('_', '-')}", f"{getattr(arguments, name)}"]
+    return " ".join([*words, "--rivals DIR"] if arguments.rivals else words)
 
 
 def each(contestants: list[Contestant], measure: Callable[[Contestant], Any]) -> list[tuple[Contestant, Any]]:

@@ -66,17 +66,16 @@ def _script(name: str, python: str = sys.executable) -> tuple[str, ...]:
 LIBRARIES = (  # name, module, distribution, script
     ("official Python SDK, as in its examples", "hyperliquid", "hyperliquid-python-sdk", "sdk.py"),
     ("ccxt pro, throttle off", "ccxt", "ccxt", "ccxt_pro.py"),
-    ("nautilus_trader, live node", "nautilus_trader", "nautilus_trader", "nautilus.py"),
 )
 
 
 def libraries(folder: Path | None) -> list[Contestant]:
-    """The official SDK, ccxt and nautilus_trader: from the environments in `folder`, or from this one."""
+    """The official SDK and ccxt, if installed: from the environments in `folder`, or from this one."""
     found = []
     for name, module, distribution, script in LIBRARIES:
         for python in _pythons(folder):
             installed = _installed(python, module, distribution)
-            if installed is not None and (RIVALS / script).exists():
+            if installed is not None:
                 where, version = installed
                 found.append(Contestant(name, _script(script, str(python)), (where,), f"{distribution} {version}"))
                 break

@@ -4,7 +4,6 @@ import datetime
 import importlib.metadata
 import os
 import platform
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,10 +68,9 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def page(tables: list[Table], rivals: Sequence[str]) -> str:
+def page(tables: list[Table], rivals: Sequence[str], command: str) -> str:
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     load = f", load {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
-    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
     head = [
         "# Speed and size",
         "",
