@@ -235,7 +235,8 @@ def working_order(row: OrderRow) -> WorkingOrder:
         size=_not_below_zero(row.sz, "sz"),
         price=finite(row.limitPx, "limitPx"),
         trigger_price=above_zero(row.triggerPx, "triggerPx") if row.isTrigger else None,
-        is_stop=row.isTrigger and row.orderType.startswith("Stop"),
+        # a stop-limit is no protection: a gap leaves it unfilled behind the price (page 8.1)
+        is_stop=row.isTrigger and row.orderType == "Stop Market",
         reduce_only=row.reduceOnly,
         whole_position=row.isPositionTpsl,
         time_ms=row.timestamp,

@@ -37,7 +37,7 @@ from runtime.ledger import Ledger
 from runtime.logs import Logs, line
 from runtime.notify import Notifier
 from runtime.orders import OrderLanes
-from runtime.poller import AccountReader, PricePoller
+from runtime.poller import AccountReader, ListingReader, PricePoller
 from runtime.recovery import restore
 from runtime.report_health import build
 from runtime.snapshot import Published
@@ -157,21 +157,14 @@ class Parts:
         health = settings.health
         self.health = HealthServer(self.published, health.host, health.port, clock) if health.enabled else None
         self.lanes: OrderLanes | None = None
+        self.listing: ListingReader | None = None
         self.reader: AccountReader | None = None
         self.poller: PricePoller | None = None
         self.stream: Any = None
 
     def start(self, cleanup: contextlib.ExitStack) -> None:
-        in_order = (
-            self.ledger,
-            self.notifier,
-            self.status,
-            self.health,
-            self.lanes,
-            self.reader,
-            self.poller,
-            self.stream,
-        )
+        writers = (self.ledger, self.notifier, self.status, self.health)
+        in_order = (*writers, self.lanes, self.listing, self.reader, self.poller, self.stream)
         for part in in_order:
             if part is not None:
                 part.start()
@@ -214,13 +207,14 @@ def assemble(
     inbox: queue.Queue[Any] = queue.Queue()
     parts = Parts(settings, rules, folder, clock)
     parts.lanes = None if rules.dry_run else OrderLanes(client.clone, inbox, clock)
+    parts.listing = ListingReader(client.clone(), inbox, clock)
     timeframes_ms = {symbol: market.timeframe_ms for symbol, market in rules.markets.items()}
     reading = client.clone()
     key_expires_ms = wiring.key_expiry(reading, settings)
     parts.reader = AccountReader(reading, timeframes_ms, inbox, clock, key_expires_ms)
     parts.poller = PricePoller(client.clone(), list(rules.markets), settings.fallback.poll_interval, inbox, clock)
     parts.stream = wiring.make_stream(settings, where, rules, account, inbox, clock)
-    executor: Any = LiveExecutor(parts.lanes, parts.reader, parts.poller, parts.stream)
+    executor: Any = LiveExecutor(parts.lanes, parts.listing, parts.reader, parts.poller, parts.stream)
     if rules.dry_run:
         executor = wiring.make_paper(rules, executor, inbox, clock, folder)
     counts: Counter[str] = Counter()

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from core import bars, orders, protection, reconcile
+from core import bars, orders, positions, protection, reconcile
 from core.exits import check_exit, follow, reprice
 from core.freshness import price_age_ms, with_verdict
 from core.messages import (
@@ -37,6 +37,7 @@ from core.messages import (
     RequestBudget,
     Started,
     Stop,
+    StopRequested,
     StreamDown,
     StreamFailed,
     StreamUp,
@@ -51,6 +52,8 @@ from core.state import ExitReason, MarketState, Position, State
 from core.turn import Strategies, Turn
 
 KEY_DAYS_MIN = 14
+GAP_MS = 5_000  # ticks come every second: a longer gap means the machine was away
+ODD_OFFSET_MS = 3_600_000
 WISH_MS = 5_000  # how long a reversal waits for the market to be flat and clean
 EXIT_RETRY_MS = 500  # after a refused exit, doubled each time
 EXIT_RETRY_MS_MAX = 8_000
@@ -124,7 +127,17 @@ def on_quote(turn: Turn, quote: Quote) -> None:
     if market is None:
         return
     lag_ms = quote.received_ms + turn.state.offset_ms - quote.time_ms
-    turn.put(msgspec.structs.replace(market, bid=quote.bid, ask=quote.ask, heard_ms=quote.received_ms, lag_ms=lag_ms))
+    turn.put(
+        msgspec.structs.replace(
+            market,
+            bid=quote.bid,
+            ask=quote.ask,
+            quote_time_ms=quote.time_ms,
+            quote_received_ms=quote.received_ms,
+            heard_ms=quote.received_ms,
+            lag_ms=lag_ms,
+        )
+    )
 
 
 def on_book(turn: Turn, book: Book) -> None:
@@ -219,6 +232,7 @@ def on_bar_close(turn: Turn, symbol: str) -> None:
     signal = strategy(market.bars)
     if signal is None:
         return
+    turn.change(symbol, wish=None)  # the newest word counts
     turn.note("INFO", "signal", symbol=symbol, signal=signal.value, close=market.bars[-1].close)
     position = market.position
     if signal is Signal.FLAT:
@@ -275,6 +289,8 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
     if record is None:
         return
     market = turn.market(event.symbol)
+    if event.reason is RejectReason.NO_LIQUIDITY:
+        market = turn.change(event.symbol, exit_refusals=0)  # a thin book can fill again at any moment: keep trying
     if record.purpose is Purpose.EXIT:
         wait_ms = min(EXIT_RETRY_MS * 2**market.exit_refusals, EXIT_RETRY_MS_MAX)
         refusals = min(market.exit_refusals + 1, 10)
@@ -290,6 +306,7 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
 
 def on_unknown(turn: Turn, event: OrderUnknown) -> None:
     orders.on_unknown(turn, event)
+    orders.settle_due(turn, event.symbol)
     protection.protect(turn, event.symbol)
 
 
@@ -313,7 +330,7 @@ def on_cancel_answered(turn: Turn, event: CancelAnswered) -> None:
 
 def on_fill(turn: Turn, fill: Fill) -> None:
     if fill.symbol in turn.state.markets:
-        orders.on_fill(turn, fill)
+        positions.on_fill(turn, fill)
         protection.protect(turn, fill.symbol)
 
 
@@ -339,7 +356,7 @@ def on_budget(turn: Turn, event: RequestBudget) -> None:
 
 
 def on_key_expiry(turn: Turn, event: KeyExpiry) -> None:
-    days = (event.expires_ms - turn.venue_now_ms) // orders.DAY_MS
+    days = (event.expires_ms - turn.venue_now_ms) // positions.DAY_MS
     if days < KEY_DAYS_MIN:
         turn.note(
             "WARNING" if days > 1 else "CRITICAL",
@@ -403,7 +420,7 @@ def on_started(turn: Turn, event: Started) -> None:
     """A start is a restart: what was in flight is in doubt, what we held is hearsay until the venue has been asked."""
     state = turn.state
     markets = {symbol: restarted(state.markets.get(symbol, MarketState(symbol)), turn) for symbol in turn.rules.markets}
-    day = turn.now_ms // orders.DAY_MS
+    day = max(state.day, turn.venue_now_ms // positions.DAY_MS)
     turn.state = msgspec.structs.replace(
         state,
         markets=markets,
@@ -419,8 +436,11 @@ def on_started(turn: Turn, event: Started) -> None:
         polling=False,
         day=day,
         day_realized=state.day_realized if state.day == day else ZERO,
-        last_fill_ms=state.last_fill_ms or day * orders.DAY_MS,
-        history_from_ms=min(state.last_fill_ms or day * orders.DAY_MS, day * orders.DAY_MS),
+        last_fill_ms=state.last_fill_ms or day * positions.DAY_MS,
+        history_from_ms=min(state.last_fill_ms or day * positions.DAY_MS, day * positions.DAY_MS),
+        flatten=False,
+        tick_ms=turn.now_ms,
+        odd_offset_ms=None,
         read_orders_ms=0,
         account_due_ms=0,
         unmanaged=(),
@@ -456,6 +476,7 @@ def restarted(market: MarketState, turn: Turn) -> MarketState:
     return MarketState(
         symbol=market.symbol,
         position=relevelled(market, turn),
+        moved_ms=market.moved_ms,
         orders=doubted,
         exit_reason=market.exit_reason,
         liquidation_price=market.liquidation_price,
@@ -481,10 +502,10 @@ def relevelled(market: MarketState, turn: Turn) -> Position | None:
 def on_tick(turn: Turn, event: Tick) -> None:
     """What time alone brings: bars that end, answers that never came, data that fall silent, a new day."""
     state = turn.state
-    day = turn.venue_now_ms // orders.DAY_MS
-    if day != state.day:
-        turn.set(day=day, day_realized=ZERO)
-        turn.note("INFO", "new_day", realized_before=f"{state.day_realized:.2f}")
+    positions.roll_day(turn, turn.venue_now_ms // positions.DAY_MS)
+    if turn.now_ms - state.tick_ms > GAP_MS:
+        wake_up(turn)
+    turn.set(tick_ms=turn.now_ms)
     for symbol, rules in turn.rules.markets.items():
         orders.settle_due(turn, symbol)
         if rules.strategy is not None and state.stream_up:
@@ -499,11 +520,29 @@ def on_tick(turn: Turn, event: Tick) -> None:
         protection.protect(turn, symbol)
         orders.ask_missing_fills(turn, symbol)
         orders.drop_old_records(turn, symbol)
-    if is_daily_loss_hit(turn.state, turn.rules):
+    if is_daily_loss_hit(turn.state, turn.rules) and state.loss_day != turn.state.day:
+        turn.set(loss_day=turn.state.day)
+        turn.note("ERROR", "daily_loss", limit=turn.rules.risk.max_daily_loss, notify=True,
+                  text="closing everything; no entries until 00:00 UTC")  # fmt: skip
+    if turn.state.loss_day == turn.state.day:
         leave_all(turn, ExitReason.DAILY_LOSS)
+    if turn.state.flatten:
+        leave_all(turn, ExitReason.FLATTEN)
     if turn.now_ms >= turn.state.account_due_ms and turn.now_ms - turn.state.read_account_ms >= 1_000:
         turn.set(account_due_ms=turn.now_ms + 5_000)  # if the answer never comes
         orders.read_account(turn, "regular", with_fills=not turn.state.stream_up)
+
+
+def wake_up(turn: Turn) -> None:
+    """Nothing was looked at for a while (a lid that was closed): read first, and give protection its time anew."""
+    turn.note("WARNING", "woke_up", after_ms=turn.now_ms - turn.state.tick_ms)
+    for symbol, market in turn.state.markets.items():
+        if market.naked_since_ms is not None:
+            turn.change(symbol, naked_since_ms=turn.now_ms)
+        for record in market.orders.values():
+            if record.accepted_ms is not None and record.is_live:
+                orders.put_record(turn, msgspec.structs.replace(record, accepted_ms=turn.now_ms))
+    orders.read_account(turn, "woke up", with_fills=True)
 
 
 def watch_verdict(turn: Turn, symbol: str) -> None:
@@ -537,6 +576,7 @@ def leave_all(turn: Turn, reason: ExitReason) -> None:
 
 def on_flatten(turn: Turn, event: FlattenRequested) -> None:
     orders.halt(turn, "flatten was asked for")
+    turn.set(flatten=True)  # also what an order in flight may still open
     leave_all(turn, ExitReason.FLATTEN)
 
 
@@ -551,8 +591,19 @@ def on_journal_restored(turn: Turn, event: JournalRestored) -> None:
     turn.note("INFO", "journal_restored", notify=True)
 
 
+def on_stop_requested(turn: Turn, event: StopRequested) -> None:
+    """No entry may start while the bot is on its way out; what is in the air is brought to its end."""
+    if turn.state.halted is None:
+        turn.set(halted="stopping")
+
+
 def on_clock(turn: Turn, event: ClockOffset) -> None:
     before = turn.state.offset_ms
+    odd = turn.state.odd_offset_ms
+    if abs(event.offset_ms - before) > ODD_OFFSET_MS and (odd is None or abs(event.offset_ms - odd) > ODD_OFFSET_MS):
+        turn.set(odd_offset_ms=event.offset_ms)
+        return  # an hour off: believed only when it is measured again
+    turn.set(odd_offset_ms=None)
     if abs(event.offset_ms - before) <= event.round_trip_ms:
         return  # within the error of the measurement: a steady offset is worth more than a fresh one
     turn.set(offset_ms=event.offset_ms)
@@ -603,6 +654,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     FlattenRequested: on_flatten,
     JournalFailed: on_journal_failed,
     JournalRestored: on_journal_restored,
+    StopRequested: on_stop_requested,
     ClockOffset: on_clock,
     CoreFault: on_core_fault,
 }

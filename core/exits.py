@@ -45,7 +45,11 @@ def reprice(
     fresh = open_position(
         position.side, size, entry_price, position.entry_ms, rules, instrument, adopted=position.adopted
     )
-    return follow(fresh, position.best_price, rules, instrument)
+    followed = follow(fresh, position.best_price, rules, instrument)
+    old, new = position.trail_price, followed.trail_price
+    if rules.trailing_stop is None or old is None or (new is not None and position.side.sign * (new - old) >= 0):
+        return followed
+    return msgspec.structs.replace(followed, trail_price=old)  # a trail never loosens, nor is it taken back
 
 
 def tighter_tick(level: Decimal, side: Side, instrument: Instrument) -> Decimal:

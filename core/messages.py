@@ -47,6 +47,10 @@ class FlattenRequested(Event, frozen=True):
     """The user wants out of everything."""
 
 
+class StopRequested(Event, frozen=True):
+    """The bot is asked to end."""
+
+
 class JournalFailed(Event, frozen=True):
     """The disk refuses: no new entries, exits go on."""
 
@@ -250,6 +254,7 @@ AnyEvent = (
     Started
     | Tick
     | FlattenRequested
+    | StopRequested
     | JournalFailed
     | JournalRestored
     | CoreFault

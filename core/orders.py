@@ -1,14 +1,9 @@
-"""The life of our orders, and what their fills make of the position. Answers and fills may come in any order.
-
-Double counting is the danger: the answer to an order and the fills on the stream tell of the same execution. Each
-record keeps the most it has been told (`filled_size`); only what goes beyond that moves the position.
-"""
+"""The life of our orders: sent once, answered, doubted, settled, ended. What fills do: `positions.py`."""
 
 from decimal import Decimal
 
 import msgspec
 
-from core.exits import open_position, reprice
 from core.messages import (
     Cancel,
     CancelAnswered,
@@ -24,26 +19,25 @@ from core.messages import (
     Settle,
     Submit,
 )
-from core.model import ZERO, Fill, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
-from core.state import ExitReason, MarketState, OrderRecord, Position
+from core.model import Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
+from core.positions import raise_filled
+from core.state import MarketState, OrderRecord
 from core.turn import Turn
 
-DAY_MS = 86_400_000
 ENTRY_LIFE_MS = 5_000  # an entry that arrives later than this is not wanted any more
 EXIT_LIFE_MS = 15_000
 ANSWER_MS = 12_000  # a sent order without any answer for this long is in doubt
+SETTLE_AGAIN_MS = 15_000  # a question about an order that nobody answered is asked again
 EXIT_SETTLE_MS = (
     500  # an exit is given its usual answer time: a noop sent at once could overtake and kill it (page 3.8)
 )
 FILLS_LATE_MS = 5_000
-READ_SPACING_MS = 500
 KEPT_MS = 60_000  # final orders are kept this long for late fills
-FILL_IDS_KEPT = 2_000
 NOT_OUR_MISTAKE = frozenset({RejectReason.NO_LIQUIDITY, RejectReason.WOULD_INCREASE, RejectReason.BAD_TRIGGER})
 
 
 def aggressive_order(turn: Turn, symbol: str, side: Side, size: Decimal, purpose: Purpose) -> Order:
-    """An IOC at the worst price we take. The price comes from the newest one; the caller has made sure there is one."""
+    """An IOC at the worst price we take, measured from the newest one; the caller has made sure there is one."""
     market, rules = turn.market(symbol), turn.rules.risk
     price = market.reference_price(side)
     assert price is not None, "an order needs a price"
@@ -66,11 +60,9 @@ def aggressive_order(turn: Turn, symbol: str, side: Side, size: Decimal, purpose
 
 def send(turn: Turn, order: Order, purpose: Purpose, reason: str) -> None:
     """Record the order as SENT and hand it out, in this order in the journal too."""
-    market = turn.market(order.symbol)
     record = OrderRecord(order, purpose, OrderStatus.SENT, turn.now_ms, reason)
-    turn.change(
-        order.symbol, orders={**market.orders, order.client_id: record}, clean=False, dirty_ms=turn.now_ms, armed=None
-    )
+    put_record(turn, record)
+    turn.dirty(order.symbol, clean=False, armed=None)
     turn.act(Submit(order, purpose, reason))
     turn.note(
         "INFO",
@@ -86,11 +78,16 @@ def send(turn: Turn, order: Order, purpose: Purpose, reason: str) -> None:
     )
 
 
-def put_record(turn: Turn, record: OrderRecord) -> None:
+# --- records --------------------------------------------------------------------------------------------------------
+
+
+def put_record(turn: Turn, record: OrderRecord) -> OrderRecord:
+    """Keep `record`, stamped when it is final; returns it as kept."""
     market = turn.market(record.order.symbol)
     if record.status.is_final and record.final_ms is None:
         record = msgspec.structs.replace(record, final_ms=turn.now_ms)
     turn.change(market.symbol, orders={**market.orders, record.order.client_id: record})
+    return record
 
 
 def drop_old_records(turn: Turn, symbol: str) -> None:
@@ -112,6 +109,29 @@ def find_record(market: MarketState, client_id: str | None, order_id: int | None
     return next((record for record in market.orders.values() if record.order_id == order_id), None)
 
 
+def with_status(turn: Turn, record: OrderRecord, status: OrderStatus, order_id: int | None) -> OrderRecord:
+    """The record after news of its status. What is final stays final; an IOC that "rests" is still in doubt.
+
+    The venue never lets an IOC rest, so a row that says so is older than its end: ask again.
+    """
+    order_id = order_id or record.order_id
+    if record.status.is_final:
+        record = msgspec.structs.replace(record, order_id=order_id)
+    elif record.order.time_in_force is TimeInForce.IOC and not status.is_final:
+        record = msgspec.structs.replace(
+            record, status=OrderStatus.UNKNOWN, order_id=order_id, settle_ms=turn.now_ms + EXIT_SETTLE_MS
+        )
+    else:
+        accepted_ms = turn.now_ms if status is OrderStatus.ACCEPTED else None
+        record = msgspec.structs.replace(
+            record, status=status, order_id=order_id, settle_ms=None, accepted_ms=record.accepted_ms or accepted_ms
+        )
+    return put_record(turn, record)
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
 def on_accepted(turn: Turn, event: OrderAccepted) -> None:
     record = find_record(turn.market(event.symbol), event.client_id, event.order_id)
     if record is None or record.status.is_final:
@@ -119,28 +139,21 @@ def on_accepted(turn: Turn, event: OrderAccepted) -> None:
         if record is None:
             return
     turn.set(order_errors=0)
-    status = (
-        event.status if event.filled_size == 0 or record.order.time_in_force is TimeInForce.IOC else OrderStatus.PARTIAL
-    )
-    record = msgspec.structs.replace(record, status=status, order_id=event.order_id or record.order_id, settle_ms=None)
-    put_record(turn, record)
+    is_partial = event.filled_size > 0 and record.order.time_in_force is not TimeInForce.IOC
+    record = with_status(turn, record, OrderStatus.PARTIAL if is_partial else event.status, event.order_id)
     if event.filled_size > 0:
+        turn.change(event.symbol, exit_refusals=0)
         turn.note(
-            "INFO",
-            "order_filled",
-            client_id=event.client_id,
-            symbol=event.symbol,
-            order_id=event.order_id,
-            filled=event.filled_size,
-            of=record.order.size,
-            average_price=event.average_price,
-        )
-        _raise_filled(turn, record, event.filled_size, event.average_price or record.order.price)
-    else:
-        turn.note("INFO", "order_accepted", client_id=event.client_id, symbol=event.symbol, order_id=event.order_id)
-        if record.purpose is Purpose.STOP:
-            turn.change(event.symbol, dirty_ms=turn.now_ms)
-            read_orders(turn, "confirm stop")
+            "INFO", "order_filled", client_id=event.client_id, symbol=event.symbol, order_id=event.order_id,
+            filled=event.filled_size, of=record.order.size, average_price=event.average_price,
+        )  # fmt: skip
+        raise_filled(turn, record, event.filled_size, event.average_price or record.order.price)
+        return
+    level = "DEBUG" if record.purpose is Purpose.STOP else "INFO"  # for a stop, stop_confirmed is what counts
+    turn.note(level, "order_accepted", client_id=event.client_id, symbol=event.symbol, order_id=event.order_id)
+    if record.purpose is Purpose.STOP and record.is_live:
+        turn.dirty(event.symbol)
+        read_orders(turn, "confirm stop")
 
 
 def on_rejected(turn: Turn, event: OrderRejected) -> OrderRecord | None:
@@ -149,8 +162,7 @@ def on_rejected(turn: Turn, event: OrderRejected) -> OrderRecord | None:
     if record is None or record.status.is_final:
         _note_late(turn, event.client_id, event.symbol, "rejected")
         return None
-    record = msgspec.structs.replace(record, status=OrderStatus.REJECTED, settle_ms=None)
-    put_record(turn, record)
+    record = with_status(turn, record, OrderStatus.REJECTED, None)
     expected = event.reason in NOT_OUR_MISTAKE
     turn.note(
         "INFO" if expected else "WARNING",
@@ -183,7 +195,11 @@ def halt(turn: Turn, reason: str) -> None:
         turn.note("CRITICAL", "halted", reason=reason, text="no new entries; positions stay protected", notify=True)
 
 
+# --- doubt ----------------------------------------------------------------------------------------------------------
+
+
 def on_unknown(turn: Turn, event: OrderUnknown) -> None:
+    """Note the doubt and when to ask; `settle_due` asks."""
     record = find_record(turn.market(event.symbol), event.client_id, None)
     if record is None or record.status.is_final:
         _note_late(turn, event.client_id, event.symbol, "unknown")
@@ -196,19 +212,20 @@ def on_unknown(turn: Turn, event: OrderUnknown) -> None:
         "WARNING", "order_unknown", client_id=event.client_id, symbol=event.symbol, error=event.error,
         purpose=record.purpose.value, tries=record.noops_sent, notify=record.noops_sent == 3,
     )  # fmt: skip
-    settle_due(turn, event.symbol)
 
 
 def settle_due(turn: Turn, symbol: str) -> None:
     """Ask what became of orders in doubt, each when its time has come; silence counts as doubt too."""
-    for record in turn.market(symbol).orders.values():
+    for client_id in list(turn.market(symbol).orders):
+        record = turn.market(symbol).orders[client_id]
         if record.status is OrderStatus.SENT and turn.now_ms - record.sent_ms > ANSWER_MS:
-            on_unknown(turn, OrderUnknown(
-                client_id=record.order.client_id, symbol=symbol, error="no answer", received_ms=turn.now_ms
-            ))  # fmt: skip
-        elif record.status is OrderStatus.UNKNOWN and record.settle_ms is not None and record.settle_ms <= turn.now_ms:
+            silence = OrderUnknown(client_id=client_id, symbol=symbol, error="no answer", received_ms=turn.now_ms)
+            on_unknown(turn, silence)
+            record = turn.market(symbol).orders[client_id]
+        if record.status is OrderStatus.UNKNOWN and record.settle_ms is not None and record.settle_ms <= turn.now_ms:
             turn.act(Settle(record.order, record.noops_sent))
-            put_record(turn, msgspec.structs.replace(record, settle_ms=None, noops_sent=record.noops_sent + 1))
+            again_ms = turn.now_ms + SETTLE_AGAIN_MS
+            put_record(turn, msgspec.structs.replace(record, settle_ms=again_ms, noops_sent=record.noops_sent + 1))
 
 
 def ask_missing_fills(turn: Turn, symbol: str) -> None:
@@ -225,26 +242,28 @@ def ask_missing_fills(turn: Turn, symbol: str) -> None:
 
 def on_settled(turn: Turn, event: OrderSettled) -> OrderRecord | None:
     record = find_record(turn.market(event.symbol), event.client_id, event.order_id)
-    if record is None:
+    if record is None or record.status.is_final:
         _note_late(turn, event.client_id, event.symbol, "settled")
-        return None
-    record = msgspec.structs.replace(
-        record, status=event.status, order_id=event.order_id or record.order_id, settle_ms=None
-    )
-    put_record(turn, record)
-    turn.change(event.symbol, dirty_ms=turn.now_ms)
+        if record is None:
+            return None
+    record = with_status(turn, record, event.status, event.order_id)
+    turn.dirty(event.symbol)
     turn.note(
         "INFO", "order_settled", client_id=event.client_id, symbol=event.symbol, order_id=event.order_id,
         status=event.status.value, filled=event.filled_size, detail=event.text,
     )  # fmt: skip
     if event.filled_size > record.filled_size:
-        _raise_filled(turn, record, event.filled_size, turn.market(event.symbol).current_price or record.order.price)
+        price = turn.market(event.symbol).reference_price(record.order.side)
+        raise_filled(turn, record, event.filled_size, price or record.order.price)
     read_account(turn, "order settled", with_fills=True)
     return record
 
 
+# --- news from the user stream ----------------------------------------------------------------------------------------
+
+
 def on_update(turn: Turn, event: OrderUpdate) -> None:
-    """News from the user stream. Fills move the position, not this; it ends orders and stops."""
+    """It ends orders and stops. The position follows fills, not this."""
     market = turn.market(event.symbol)
     record = find_record(market, event.client_id, event.order_id)
     if record is not None and record.order_id is None:
@@ -253,35 +272,34 @@ def on_update(turn: Turn, event: OrderUpdate) -> None:
     if not event.status.is_final:
         return
     stop = next((stop for stop in market.stops if stop.order_id == event.order_id), None)
+    fired = event.status is OrderStatus.FILLED
     if stop is not None:
-        fired = event.status is OrderStatus.FILLED
-        turn.change(
-            event.symbol,
-            stops=tuple(other for other in turn.market(event.symbol).stops if other.order_id != event.order_id),
-            stop_fired_ms=turn.now_ms if fired else market.stop_fired_ms,
-            dirty_ms=turn.now_ms,
-        )
+        asked = stop.cancel_ms is not None and not fired
+        turn.dirty(event.symbol, stops=tuple(s for s in market.stops if s.order_id != event.order_id))
         turn.note(
-            "INFO", "stop_fired" if fired else "stop_gone", symbol=event.symbol, order_id=event.order_id,
-            trigger_price=stop.trigger_price, status=event.venue_status,
+            "DEBUG" if asked else "INFO", "stop_fired" if fired else "stop_gone", symbol=event.symbol,
+            order_id=event.order_id, trigger_price=stop.trigger_price, status=event.venue_status,
         )  # fmt: skip
-        read_account(turn, "stop gone")
-    elif record is not None and record.is_live and record.purpose is Purpose.STOP:
-        put_record(turn, msgspec.structs.replace(record, status=event.status))
-        turn.change(event.symbol, dirty_ms=turn.now_ms)
+        if not asked:
+            read_account(turn, "stop gone")
+    elif record is not None and record.is_live:
+        record = with_status(turn, record, event.status, event.order_id)
+        turn.dirty(event.symbol)
         turn.note(
             "INFO", "order_ended", client_id=record.order.client_id, symbol=event.symbol, status=event.venue_status
         )
-        read_account(turn, "stop ended")
+        read_account(turn, "order ended")
+    if fired and (stop is not None or (record is not None and record.purpose is Purpose.STOP)):
+        turn.change(event.symbol, stop_fired_ms=turn.now_ms)
 
 
 def on_cancel_answered(turn: Turn, event: CancelAnswered) -> None:
     market = turn.market(event.symbol)
     if event.gone:
-        stops = tuple(stop for stop in market.stops if stop.order_id != event.order_id)
-        turn.change(event.symbol, stops=stops, dirty_ms=turn.now_ms)
-        turn.note("INFO", "order_canceled", symbol=event.symbol, order_id=event.order_id)
-        read_orders(turn, "after a cancel")
+        turn.dirty(event.symbol, stops=tuple(stop for stop in market.stops if stop.order_id != event.order_id))
+        turn.note("DEBUG", "order_canceled", symbol=event.symbol, order_id=event.order_id)
+        if market.position is None:
+            read_account(turn, "after a cancel")
         return
     turn.note("WARNING", "cancel_failed", symbol=event.symbol, order_id=event.order_id, error=event.error)
 
@@ -297,157 +315,7 @@ def cancel(turn: Turn, symbol: str, order_id: int, reason: str) -> None:
     turn.note("INFO", "cancel_sent", symbol=symbol, order_id=order_id, reason=reason)
 
 
-def on_fill(turn: Turn, fill: Fill) -> None:
-    """Book one execution, once. Whose it was decides how the position follows."""
-    if fill.fill_id in turn.state.fill_ids or fill.symbol not in turn.state.markets:
-        return
-    market = turn.market(fill.symbol)
-    record = find_record(market, fill.client_id, fill.order_id)
-    if fill.is_snapshot and record is None and fill.time_ms < turn.state.history_from_ms:
-        return  # history from before this bot looked: neither today's profit nor news
-    book(turn, fill)
-    turn.note(
-        "INFO", "fill", symbol=fill.symbol, side=fill.side.value, size=fill.size, price=fill.price, fee=fill.fee,
-        closed_pnl=fill.closed_pnl, order_id=fill.order_id, fill_id=fill.fill_id,
-        client_id=record.order.client_id if record else fill.client_id,
-        liquidation=True if fill.is_liquidation else None, notify=fill.is_liquidation,
-    )  # fmt: skip
-    if record is not None:
-        _fill_of_ours(turn, record, fill)
-    elif not fill.is_snapshot:
-        _fill_of_others(turn, fill)
-    elif turn.now_ms - turn.state.read_account_ms >= READ_SPACING_MS:
-        read_account(turn, "fill found in the history")
-
-
-def book(turn: Turn, fill: Fill) -> None:
-    """Profit and the memory of what has been booked; the ledger writes the same row."""
-    net = fill.closed_pnl - fill.fee
-    today = fill.time_ms // DAY_MS == turn.state.day
-    fill_ids = {**turn.state.fill_ids, fill.fill_id: fill.time_ms}
-    while len(fill_ids) > FILL_IDS_KEPT:
-        del fill_ids[next(iter(fill_ids))]
-    turn.set(
-        fill_ids=fill_ids,
-        last_fill_ms=max(turn.state.last_fill_ms, fill.time_ms),
-        day_realized=turn.state.day_realized + (net if today else ZERO),
-    )
-    if not fill.is_snapshot and turn.state.equity is not None:
-        turn.set(equity=turn.state.equity + net)
-
-
-def _fill_of_ours(turn: Turn, record: OrderRecord, fill: Fill) -> None:
-    booked = record.booked_size + fill.size
-    was_final = record.status.is_final
-    record = msgspec.structs.replace(record, booked_size=booked, order_id=fill.order_id)
-    put_record(turn, record)
-    if booked <= record.filled_size or (fill.is_snapshot and was_final):
-        return
-    if fill.start_position is not None and _after(fill) == held(turn.market(fill.symbol)):
-        put_record(turn, msgspec.structs.replace(record, filled_size=booked))
-        return  # a snapshot of the account told us already
-    _raise_filled(turn, record, booked, fill.price)
-
-
-def _fill_of_others(turn: Turn, fill: Fill) -> None:
-    """A stop of the venue's list, or a hand on the mouse: the chain of start positions tells what is already known."""
-    market = turn.market(fill.symbol)
-    is_stop = any(stop.order_id == fill.order_id for stop in market.stops)
-    if fill.start_position is None or fill.start_position == held(market):
-        reason = "VENUE_STOP" if is_stop else "MANUAL"
-        if is_stop:
-            turn.change(fill.symbol, stop_fired_ms=turn.now_ms)
-        move_position(turn, fill.symbol, fill.side, fill.size, fill.price, reason, adopted=not is_stop)
-    elif _after(fill) != held(market):
-        turn.note(
-            "WARNING", "position_unclear", symbol=fill.symbol, ours=held(market), venue_before=fill.start_position
-        )
-    read_account(turn, "fill not of an order of this run")
-
-
-def _after(fill: Fill) -> Decimal:
-    assert fill.start_position is not None
-    return fill.start_position + fill.side.sign * fill.size
-
-
-def held(market: MarketState) -> Decimal:
-    """Signed size, 0 when flat."""
-    position = market.position
-    return ZERO if position is None else position.side.sign * position.size
-
-
-def _raise_filled(turn: Turn, record: OrderRecord, total: Decimal, price: Decimal) -> None:
-    """The order has filled `total` in all: move the position by what is new of it."""
-    news = total - record.filled_size
-    if news <= 0:
-        return
-    put_record(turn, msgspec.structs.replace(record, filled_size=total))
-    move_position(turn, record.order.symbol, record.order.side, news, price, record.reason)
-
-
-def move_position(
-    turn: Turn, symbol: str, side: Side, size: Decimal, price: Decimal, reason: str, adopted: bool = False
-) -> None:
-    """Open, add to, reduce, close or flip the position of a market by one execution."""
-    market, rules = turn.market(symbol), turn.market_rules(symbol)
-    position = market.position
-    if position is None:
-        set_position(turn, symbol, side, size, price, adopted)
-        turn.note(
-            "INFO", "position_opened", symbol=symbol, side=side.value, size=size, entry_price=price, reason=reason,
-            notify=True,
-        )  # fmt: skip
-        return
-    if side is position.side:
-        total = position.size + size
-        average = (position.entry_price * position.size + price * size) / total
-        changed = reprice(position, total, average, rules.exits, rules.instrument)
-        turn.change(symbol, position=changed, dirty_ms=turn.now_ms, armed=None)
-        turn.note("INFO", "position_changed", symbol=symbol, side=side.value, size=total, entry_price=average)
-        return
-    _reduce(turn, symbol, position, size, price, reason, adopted)
-
-
-def _reduce(
-    turn: Turn, symbol: str, position: Position, size: Decimal, price: Decimal, reason: str, by_hand: bool
-) -> None:
-    gain = position.side.sign * (price - position.entry_price) * turn.market_rules(symbol).instrument.multiplier
-    left = position.size - size
-    if left > 0:
-        smaller = msgspec.structs.replace(position, size=left)
-        turn.change(symbol, position=smaller, dirty_ms=turn.now_ms, armed=None)
-        turn.note("INFO", "position_changed", symbol=symbol, side=position.side.value, size=left, reason=reason)
-        return
-    close_position(turn, symbol)
-    turn.note(
-        "INFO", "position_closed", symbol=symbol, side=position.side.value, size=position.size, price=price,
-        pnl_before_fees=f"{gain * position.size:.4f}", reason=reason, notify=True,
-    )  # fmt: skip
-    if left < 0:
-        set_position(turn, symbol, position.side.opposite, -left, price, adopted=by_hand)
-        if by_hand:  # the user turned round: that is a position opened by hand, and is protected as one
-            turn.note("INFO", "position_adopted", symbol=symbol, size=-left, entry_price=price, notify=True)
-            return
-        turn.change(symbol, exit_reason=ExitReason.FLIPPED)
-        turn.note("ERROR", "position_flipped", symbol=symbol, size=-left, text="closing it again", notify=True)
-
-
-def set_position(turn: Turn, symbol: str, side: Side, size: Decimal, entry_price: Decimal, adopted: bool) -> None:
-    rules = turn.market_rules(symbol)
-    position = open_position(side, size, entry_price, turn.now_ms, rules.exits, rules.instrument, adopted)
-    from_ms = turn.venue_now_ms if adopted else turn.market(symbol).price_time_ms
-    turn.change(
-        symbol, position=position, exits_from_ms=from_ms, exit_reason=None, exit_retry_ms=0, exit_refusals=0,
-        stop_retry_ms=0, clean=False,
-        dirty_ms=turn.now_ms, armed=None, naked_since_ms=None,
-    )  # fmt: skip
-
-
-def close_position(turn: Turn, symbol: str) -> None:
-    turn.change(
-        symbol, position=None, exit_reason=None, armed=None, naked_since_ms=None, clean=False, dirty_ms=turn.now_ms,
-        liquidation_price=None,
-    )  # fmt: skip
+# --- asking the venue -------------------------------------------------------------------------------------------------
 
 
 def read_orders(turn: Turn, reason: str) -> None:
@@ -465,4 +333,4 @@ def read_account(turn: Turn, reason: str, with_fills: bool = False) -> None:
 
 
 def _note_late(turn: Turn, client_id: str, symbol: str, what: str) -> None:
-    turn.note("WARNING", "order_late_answer", client_id=client_id, symbol=symbol, answer=what)
+    turn.note("DEBUG", "order_late_answer", client_id=client_id, symbol=symbol, answer=what)

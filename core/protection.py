@@ -21,6 +21,7 @@ READ_AGAIN_MS = 150
 LISTING_MS = 1_500  # the venue may take some 100 ms to list an accepted trigger (page 10.6)
 STOP_LIFE_MS = 10_000
 RETRY_MS = 250
+READ_AGAIN_MS_MAX = 5_000
 MOVE_MS_MIN = 3_000  # each move of the venue's stop costs two of the address's requests and a read of weight 20
 CANCEL_AGAIN_MS = 2_000
 FIRED_MS = 1_000  # after the venue said a stop fired, its fill is given this long before a new stop is placed
@@ -39,7 +40,7 @@ def protect(turn: Turn, symbol: str) -> None:
     pursue_exit(turn, symbol)
     market = turn.market(symbol)
     position = market.position
-    if position is None or not turn.state.synced:
+    if position is None or not market.known:
         return
     best = tightest(market, position)
     market = watch_nakedness(turn, market, best)
@@ -60,7 +61,15 @@ def protect(turn: Turn, symbol: str) -> None:
 
 
 def tightest(market: MarketState, position: Position) -> VenueStop | None:
-    covering = [stop for stop in market.stops if stop.cancel_ms is None and stop.covers(position)]
+    """The stop that protects; one beyond the liquidation price does not."""
+    sign, liquidation = position.side.sign, market.liquidation_price
+    covering = [
+        stop
+        for stop in market.stops
+        if stop.cancel_ms is None
+        and stop.covers(position)
+        and (liquidation is None or sign * (stop.trigger_price - liquidation) > 0)
+    ]
     return max(covering, key=lambda stop: position.side.sign * stop.trigger_price, default=None)
 
 
@@ -78,7 +87,8 @@ def watch_nakedness(turn: Turn, market: MarketState, best: VenueStop | None) -> 
     if since is None:
         return turn.change(symbol, naked_since_ms=turn.now_ms)
     accepted = any(
-        record.purpose is Purpose.STOP and record.status is OrderStatus.ACCEPTED for record in market.orders.values()
+        record.purpose is Purpose.STOP and record.accepted_ms is not None and record.accepted_ms - since <= NAKED_MS_MAX
+        for record in market.orders.values()
     )
     if turn.now_ms - since > (UNSEEN_MS_MAX if accepted else NAKED_MS_MAX) and market.exit_reason is None:
         turn.note(
@@ -91,7 +101,7 @@ def watch_nakedness(turn: Turn, market: MarketState, best: VenueStop | None) -> 
 def await_listing(turn: Turn, market: MarketState, pending: list[OrderRecord]) -> None:
     """Accepted stops answer without an id: only the venue's list shows that one exists (page 8.4, step 2)."""
     for record in pending:
-        if record.status is OrderStatus.ACCEPTED and turn.now_ms - record.sent_ms > LISTING_MS:
+        if record.accepted_ms is not None and turn.now_ms - record.accepted_ms > LISTING_MS:
             turn.note("WARNING", "stop_not_listed", symbol=market.symbol, client_id=record.order.client_id)
             orders.put_record(turn, msgspec.structs.replace(record, status=OrderStatus.CANCELED))
     if (
@@ -104,7 +114,7 @@ def await_listing(turn: Turn, market: MarketState, pending: list[OrderRecord]) -
 def place_missing(turn: Turn, market: MarketState, position: Position, level: Decimal) -> None:
     if turn.now_ms < market.stop_retry_ms or turn.now_ms - market.stop_fired_ms < FIRED_MS:
         return
-    price = market.current_price
+    price = market.reference_price(position.side.opposite)
     if any(p is not None and is_crossed(position, level, p) for p in (price, market.mark)):
         begin_exit(turn, market.symbol, ExitReason.STOP_LOSS)  # a stop there would be refused or fire at once (8.1)
         return
@@ -117,7 +127,8 @@ def trail(turn: Turn, market: MarketState, position: Position, best: VenueStop, 
     step = rules.exits.trailing_step.at(position.best_price, rules.instrument)
     improvement = position.side.sign * (level - best.trigger_price)
     price = market.mark or market.current_price
-    may_move = turn.now_ms - market.stop_moved_ms >= MOVE_MS_MIN and has_budget(turn)
+    is_loose = position.side.sign * (position.stop_price - best.trigger_price) >= step  # looser than the rules allow
+    may_move = turn.now_ms - market.stop_moved_ms >= MOVE_MS_MIN and (is_loose or has_budget(turn))
     if improvement >= step and may_move and (price is None or not is_crossed(position, level, price)):
         turn.change(market.symbol, stop_moved_ms=turn.now_ms)
         place_stop(turn, market.symbol, position, level, "trail")
@@ -173,9 +184,9 @@ def pursue_exit(turn: Turn, symbol: str) -> None:
     position = market.position
     if market.exit_reason is None or position is None or turn.now_ms < market.exit_retry_ms:
         return
-    if market.current_price is None:
+    if market.reference_price(position.side.opposite) is None:
         return  # no price to bound the order by; the venue's stop stands, and polling brings one
-    if any(record.is_live and record.purpose is not Purpose.STOP for record in market.orders.values()):
+    if any(can_still_fill(record) for record in market.orders.values()):
         return
     order = market.armed if is_armed(turn, market, position) else None
     if order is None:
@@ -183,9 +194,16 @@ def pursue_exit(turn: Turn, symbol: str) -> None:
     orders.send(turn, order, Purpose.EXIT, market.exit_reason.value)
 
 
+def can_still_fill(record: OrderRecord) -> bool:
+    """Whether an entry or exit is in the air. An entry that has filled in part cannot fill more: it was an IOC."""
+    if not record.is_live or record.purpose is Purpose.STOP:
+        return False
+    return record.purpose is Purpose.EXIT or record.booked_size == 0
+
+
 def is_armed(turn: Turn, market: MarketState, position: Position) -> bool:
     """Whether the order signed in advance is still the one that would be built now, near enough."""
-    order, price = market.armed, market.current_price
+    order, price = market.armed, market.reference_price(position.side.opposite)
     if order is None or price is None or order.size != position.size or order.side is not position.side.opposite:
         return False
     assert order.expires_ms is not None
@@ -199,8 +217,11 @@ def is_armed(turn: Turn, market: MarketState, position: Position) -> bool:
 def arm_exit(turn: Turn, symbol: str) -> None:
     """Have the exit built and signed before the tick that needs it; again when size, price or age make it stale."""
     market = turn.market(symbol)
-    position, price, order = market.position, market.current_price, market.armed
-    if position is None or price is None or market.exit_reason is not None:
+    position, order = market.position, market.armed
+    if position is None or market.exit_reason is not None:
+        return
+    price = market.reference_price(position.side.opposite)
+    if price is None:
         return
     if order is not None and order.size == position.size and turn.now_ms - market.armed_ms < ARM_AGAIN_MS:
         wanted = price * (1 + order.side.sign * turn.rules.risk.exit_slippage_pct / 100)
@@ -217,20 +238,26 @@ def arm_exit(turn: Turn, symbol: str) -> None:
 
 
 def clean_up(turn: Turn, market: MarketState) -> None:
-    """Flat: cancel what is left and read until nothing is; a leftover stop would guard the next trade (page 8.3)."""
+    """Flat, as we believe: ask the venue; once it says so too, cancel what is left and ask until nothing is.
+
+    A leftover stop would guard the next trade (page 8.3); a stop canceled on our belief alone might be the only one.
+    """
     if market.clean or not turn.state.synced:
         return
     live = [record for record in market.orders.values() if record.is_live]
     if any(record.purpose is not Purpose.STOP for record in live):
         return  # an entry or exit in flight: its outcome comes first
-    for stop in market.stops:
-        if stop.cancel_ms is None or turn.now_ms - stop.cancel_ms >= CANCEL_AGAIN_MS:
-            orders.cancel(turn, market.symbol, stop.order_id, "left over while flat")
     for record in live:
-        if record.status is OrderStatus.ACCEPTED and turn.now_ms - record.sent_ms > LISTING_MS:
+        if record.accepted_ms is not None and turn.now_ms - record.accepted_ms > LISTING_MS:
             orders.put_record(turn, msgspec.structs.replace(record, status=OrderStatus.CANCELED))
-    if turn.now_ms - turn.state.read_orders_ms >= READ_AGAIN_MS:
-        orders.read_orders(turn, "verify flat")
+    if market.flat_seen:
+        for stop in market.stops:
+            if stop.cancel_ms is None or turn.now_ms - stop.cancel_ms >= CANCEL_AGAIN_MS:
+                orders.cancel(turn, market.symbol, stop.order_id, "left over while flat")
+    pause_ms = min(READ_AGAIN_MS * 2**market.clean_tries, READ_AGAIN_MS_MAX)
+    if turn.now_ms - max(market.clean_read_ms, turn.state.read_account_ms) >= pause_ms:
+        turn.change(market.symbol, clean_tries=min(market.clean_tries + 1, 10), clean_read_ms=turn.now_ms)
+        orders.read_account(turn, "verify flat")
 
 
 def apply_listing(turn: Turn, symbol: str, listed: tuple[WorkingOrder, ...], requested_ms: int) -> None:
@@ -250,13 +277,13 @@ def apply_listing(turn: Turn, symbol: str, listed: tuple[WorkingOrder, ...], req
         if match is not None:
             confirm_stop(turn, record, match)
     market = turn.market(symbol)
-    if market.position is None and not market.clean and not stops and not any(
-        record.is_live for record in market.orders.values()
-    ):  # fmt: skip
-        turn.change(symbol, clean=True)
-        turn.note("INFO", "market_clean", symbol=symbol)
-    elif market.position is None and stops:
+    if market.position is not None:
+        return
+    if stops:
         turn.change(symbol, clean=False)
+    elif market.flat_seen and not market.clean and not any(record.is_live for record in market.orders.values()):
+        turn.change(symbol, clean=True, clean_tries=0)
+        turn.note("INFO", "market_clean", symbol=symbol)
 
 
 def is_same(stop: VenueStop, order: Order) -> bool:

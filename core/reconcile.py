@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import msgspec
 
-from core import orders, protection
+from core import protection
 from core.exits import reprice
 from core.messages import AccountSnapshot
 from core.model import ZERO, Purpose, Side, VenuePosition
-from core.risk import total_open_pnl
-from core.state import MarketState
+from core.positions import close_position, held, set_position
+from core.state import MarketState, open_pnl
 from core.turn import Turn
 
 
@@ -22,15 +22,14 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
         if is_outdated(turn.market(symbol), snapshot):
             skipped = True
             continue
-        reconcile_position(turn, symbol, venue.get(symbol))
-        turn.change(symbol, dirty_ms=snapshot.requested_ms)  # the listing comes from the same round of reads
+        reconcile_position(turn, symbol, venue.get(symbol), snapshot)
         protection.apply_listing(turn, symbol, snapshot.orders, snapshot.requested_ms)
     for symbol in turn.state.markets:
         protection.protect(turn, symbol)
     note_unmanaged(turn, venue)
     turn.set(
         equity=snapshot.equity,
-        equity_open_pnl=total_open_pnl(turn.state, turn.rules),
+        equity_open_pnl=sum((pnl_inside(turn, symbol, venue.get(symbol)) for symbol in turn.state.markets), ZERO),
         available=snapshot.available,
         account_due_ms=turn.now_ms + (500 if skipped else 30_000 if turn.state.stream_up else 5_000),
     )
@@ -39,51 +38,60 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
 
 
 def is_outdated(market: MarketState, snapshot: AccountSnapshot) -> bool:
-    """A snapshot cannot speak of a market in which something of ours was in flight or moved after it was asked for."""
+    """A snapshot cannot speak of a market in which something of ours was in flight or moved after it was taken.
+
+    By both clocks: asked for before our latest order, or answered by a server that is behind our latest fill.
+    """
     in_flight = any(record.is_live and record.purpose is not Purpose.STOP for record in market.orders.values())
-    return in_flight or snapshot.requested_ms < market.dirty_ms
+    return in_flight or snapshot.requested_ms < market.dirty_ms or snapshot.time_ms < market.moved_ms
 
 
-def reconcile_position(turn: Turn, symbol: str, venue: VenuePosition | None) -> None:
+def pnl_inside(turn: Turn, symbol: str, venue: VenuePosition | None) -> Decimal:
+    """The open profit that the venue's equity contains, at our price where there is one."""
     market = turn.market(symbol)
-    ours = orders.held(market)
+    if market.current_price is None and venue is not None:
+        return venue.unrealized_pnl
+    return open_pnl(market, turn.market_rules(symbol).instrument.multiplier)
+
+
+def reconcile_position(turn: Turn, symbol: str, venue: VenuePosition | None, snapshot: AccountSnapshot) -> None:
+    ours = held(turn.market(symbol))
     theirs = ZERO if venue is None else venue.size
     if ours != theirs:
         turn.note(
-            "WARNING",
-            "reconcile_difference",
-            symbol=symbol,
-            ours=ours,
-            venue=theirs,
-            text="the venue is right",
+            "WARNING", "reconcile_difference", symbol=symbol, ours=ours, venue=theirs, text="the venue is right",
             notify=True,
-        )
-        correct_position(turn, symbol, ours, theirs, venue)
+        )  # fmt: skip
+        correct_position(turn, symbol, ours, venue, snapshot.time_ms)
+    # whatever was corrected comes from this round of reads, and so does the listing that is applied next
+    turn.change(
+        symbol, known=True, flat_seen=venue is None, snapshot_ms=snapshot.time_ms, dirty_ms=snapshot.requested_ms
+    )
     if venue is None:
         return
-    market = turn.market(symbol)
-    assert market.position is not None
-    if market.position.entry_price != venue.entry_price:
+    position = turn.market(symbol).position
+    assert position is not None
+    if position.entry_price != venue.entry_price:
         rules = turn.market_rules(symbol)
-        changed = reprice(market.position, market.position.size, venue.entry_price, rules.exits, rules.instrument)
+        changed = reprice(position, position.size, venue.entry_price, rules.exits, rules.instrument)
         turn.change(symbol, position=changed)
     turn.change(symbol, liquidation_price=venue.liquidation_price)
 
 
-def correct_position(turn: Turn, symbol: str, ours: Decimal, theirs: Decimal, venue: VenuePosition | None) -> None:
+def correct_position(turn: Turn, symbol: str, ours: Decimal, venue: VenuePosition | None, time_ms: int) -> None:
     if venue is None:
-        orders.close_position(turn, symbol)
+        close_position(turn, symbol)
         turn.note("INFO", "position_closed", symbol=symbol, reason="CLOSED_AT_VENUE", size=abs(ours))
         return
-    side = Side.BUY if theirs > 0 else Side.SELL
+    side = Side.BUY if venue.size > 0 else Side.SELL
     position = turn.market(symbol).position
     if position is not None and position.side is side:
-        turn.change(symbol, position=msgspec.structs.replace(position, size=abs(theirs)), armed=None)
+        turn.change(symbol, position=msgspec.structs.replace(position, size=abs(venue.size)), armed=None)
         return
-    orders.set_position(turn, symbol, side, abs(theirs), venue.entry_price, adopted=True)
+    set_position(turn, symbol, side, abs(venue.size), venue.entry_price, time_ms, adopted=True)
     turn.note(
-        "INFO", "position_adopted", symbol=symbol, side=side.value, size=abs(theirs), entry_price=venue.entry_price,
-        notify=True,
+        "INFO", "position_adopted", symbol=symbol, side=side.value, size=abs(venue.size),
+        entry_price=venue.entry_price, notify=True,
     )  # fmt: skip
 
 

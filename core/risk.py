@@ -47,7 +47,7 @@ def refusal(market: MarketState, side: Side, state: State, rules: Rules, now_ms:
         return f"price is {'missing' if age_ms is None else f'{age_ms} ms old'}"
     if market.verdict != "real-time":
         return f"data are {market.verdict}"
-    if is_daily_loss_hit(state, rules):
+    if is_daily_loss_hit(state, rules) or state.loss_day == state.day:
         return f"daily loss limit reached ({daily_pnl(state, rules):.2f})"
     if market.position is not None:
         return "a position is open"

@@ -47,6 +47,7 @@ class OrderRecord(msgspec.Struct, frozen=True):
     booked_size: Decimal = ZERO  # the part of it that has arrived as fills
     noops_sent: int = 0
     settle_ms: int | None = None  # when to ask (again) what became of it; UNKNOWN only
+    accepted_ms: int | None = None
     final_ms: int | None = None
     fills_asked: bool = False  # its fills stayed away and were asked for over REST
 
@@ -78,6 +79,8 @@ class MarketState(msgspec.Struct, frozen=True):
     price_time_ms: int = 0  # venue clock of the newest price
     price_received_ms: int = 0  # our clock, the same price
     price_source: str = "none"  # websocket, rest
+    moved_ms: int = 0  # venue clock: the position has moved then; older account reads do not know
+    snapshot_ms: int = 0  # venue clock of the last account read that was believed
     exits_from_ms: int = 0  # venue clock: older trades say nothing about the position (replays after a start)
     lag_ms: int | None = None  # venue to us, offset corrected, of the newest price
     heard_ms: int = 0  # anything at all about this market
@@ -110,13 +113,22 @@ class MarketState(msgspec.Struct, frozen=True):
     stop_retry_ms: int = 0
     stop_moved_ms: int = 0
     stop_fired_ms: int = 0  # the venue reported our stop as filled; the fill may still be on its way
-    clean: bool = False  # flat, and a read since has shown no leftover order that could act
+    known: bool = False  # the venue has told in this run what we hold here
+    flat_seen: bool = False  # the venue has said flat since we believe it: leftovers may be canceled
+    clean: bool = False  # flat by the venue's word, and no leftover order that could act
+    clean_tries: int = 0
+    clean_read_ms: int = 0
     dirty_ms: int = 0  # our clock: reads requested before this do not know the latest fill or order
 
     def reference_price(self, side: Side) -> Decimal | None:
-        """What an order on `side` would meet: the best opposite price when that is news, else the last trade."""
+        """What an order on `side` would meet: the best opposite price when that is news, else the last trade.
+
+        Without either, the mark: a position must be left also where nothing has traded yet. None: no price at all.
+        """
         quoted = self.ask if side is Side.BUY else self.bid
-        return quoted if quoted is not None and self.quote_time_ms > self.price_time_ms else self.current_price
+        if quoted is not None and (self.current_price is None or self.quote_time_ms > self.price_time_ms):
+            return quoted
+        return self.current_price if self.current_price is not None else self.mark
 
 
 class State(msgspec.Struct, frozen=True):
@@ -141,6 +153,10 @@ class State(msgspec.Struct, frozen=True):
     fill_ids: dict[str, int] = {}  # the newest ones with their venue time, to book each once; oldest first
     last_fill_ms: int = 0  # venue clock
     history_from_ms: int = 0  # venue clock: fills in histories that are older are not looked at
+    flatten: bool = False  # the user wants out: whatever opens is closed
+    loss_day: int = -1  # UTC day number on which the daily loss was reached: no entries while it lasts
+    tick_ms: int = 0  # our clock: the last look at the time
+    odd_offset_ms: int | None = None  # an offset too far from the last to be believed before it is measured again
     unmanaged: tuple[str, ...] = ()  # positions in markets that are not configured
     read_orders_ms: int = 0  # when the last read of each kind was asked for
     read_account_ms: int = 0

@@ -1,6 +1,7 @@
 """Scratch space for one event: the state as it changes, and the actions as they come. Gone when `decide` returns."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
@@ -14,6 +15,14 @@ from core.state import MarketState, State
 
 class StrategyFunction(Protocol):
     def __call__(self, bars: Sequence[Bar]) -> Signal | None: ...
+
+
+NONCE_AHEAD_MS_MAX = 60_000
+
+
+def shown_as(value: object) -> str:
+    """Decimals without the zeros that depend on who sent them: 50455.0 and 50455 are one level."""
+    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
 
 
 Strategies = Mapping[str, StrategyFunction]  # by symbol; a market without one is guarded only
@@ -46,6 +55,11 @@ class Turn:
     def change(self, symbol: str, **changes: Any) -> MarketState:
         return self.put(msgspec.structs.replace(self.state.markets[symbol], **changes))
 
+    def dirty(self, symbol: str, **changes: Any) -> MarketState:
+        """Change a market in a way that reads asked for before now cannot know of."""
+        before = self.state.markets[symbol]
+        return self.change(symbol, dirty_ms=max(before.dirty_ms, self.now_ms), **changes)
+
     def set(self, **changes: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
 
@@ -54,7 +68,7 @@ class Turn:
 
     def note(self, level: str, name: str, text: str = "", notify: bool = False, **fields: object) -> None:
         """One log line; a field that is None is left out."""
-        shown = {key: str(value) for key, value in fields.items() if value is not None}
+        shown = {key: shown_as(value) for key, value in fields.items() if value is not None}
         self.actions.append(Note(level, name, shown, text, notify))
 
     def next_client_id(self) -> str:
@@ -64,7 +78,13 @@ class Turn:
         return f"0x{self.state.run_id:016x}{number:016x}"
 
     def next_nonce(self) -> int:
-        """Strictly rising milliseconds by the venue's clock, as the venue wants them (page 5)."""
-        nonce = max(self.venue_now_ms, self.state.last_nonce + 1)
+        """Milliseconds by the venue's clock, never the same twice (page 5).
+
+        They rise, unless the last ones came from a clock that was ahead: those would be refused as too high for days.
+        """
+        last = self.state.last_nonce
+        if last > self.venue_now_ms + NONCE_AHEAD_MS_MAX:
+            last = 0
+        nonce = max(self.venue_now_ms, last + 1)
         self.set(last_nonce=nonce)
         return nonce

@@ -10,8 +10,6 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import msgspec
-
 from core.decide import decide
 from core.messages import (
     AnyAction,
@@ -22,13 +20,16 @@ from core.messages import (
     JournalFailed,
     JournalRestored,
     Note,
+    OrderRejected,
     PolledPrice,
+    RejectReason,
     Started,
     Stop,
+    StopRequested,
     Submit,
     Tick,
 )
-from core.model import Book, MarkPrice, Quote, Trade
+from core.model import Book, MarkPrice, Order, Purpose, Quote, Trade
 from core.protection import unprotected_side
 from core.risk import daily_pnl, equity_now
 from core.rules import Rules
@@ -164,9 +165,9 @@ class Bot:
                 self._step(item)
 
     def _step(self, event: AnyEvent) -> None:
-        if self._matches_paper and isinstance(event, MARKET_DATA):
-            self._executor.on_market_data(event)
         try:
+            if self._matches_paper and isinstance(event, MARKET_DATA):
+                self._executor.on_market_data(event)
             self.state, actions = decide(self.state, event, self._rules, self._strategies)
         except Exception as e:  # a bug: the state before the event stands, entries end, stops stay (P9)
             if isinstance(event, CoreFault):
@@ -183,13 +184,16 @@ class Bot:
             self._act(actions, event.received_ms)
 
     def _act(self, actions: list[AnyAction], now_ms: int) -> None:
-        self._write(b"".join(map(action_line, actions)))  # before anything is sent: a crash must not hide an order
+        refused: list[Submit] = []
+        written = self._write(b"".join(map(action_line, actions)))  # before anything is sent (P6)
         for action in actions:
             match action:
                 case Note():
                     self._put_off(action)
                 case Stop():
                     self.ask_to_stop(action.reason, action.exit_code)
+                case Submit() if action.purpose is Purpose.ENTRY and not written:
+                    refused.append(action)  # a crash would hide it; an exit goes all the same
                 case Submit():
                     self._executor.act(action, self._armed.pop(action.order.client_id, None))
                     self._put_off(books.rows_of(action, self._rules.account_tag, now_ms))
@@ -249,6 +253,8 @@ class Bot:
             self.take([FlattenRequested(received_ms=now_ms)])
         if self._journal.is_due(now_ms):
             self._open_journal(now_ms)
+        if self._journal_fails:
+            self._try_journal(now_ms)
         if now_ms >= self._next_snapshot_ms:
             self._next_snapshot_ms = now_ms + SNAPSHOT_MS
             self._snapshot()
@@ -279,15 +285,23 @@ class Bot:
         except OSError as e:
             self._journal_failed(e)
 
-    def _write(self, lines: bytes) -> None:
+    def _write(self, lines: bytes) -> bool:
+        """Whether the lines are with the kernel."""
         try:
             self._journal.write(lines)
         except OSError as e:
             self._journal_failed(e)
+            return False
+        return True
+
+    def _try_journal(self, now_ms: int) -> None:
+        """The disk takes lines again: begin with the whole state, for what came meanwhile is missing."""
+        try:
+            self._journal.write_snapshot(self.state, self._rules, with_bars=True)
+        except OSError:
             return
-        if self._journal_fails:
-            self._journal_fails = False
-            self.take([JournalRestored(received_ms=self._clock.now_ms())])
+        self._journal_fails = False
+        self.take([JournalRestored(received_ms=now_ms)])
 
     def _journal_failed(self, error: OSError) -> None:
         """Said once, not written: there is nowhere to write it. Exits go on, entries end (design section 3)."""
@@ -305,15 +319,10 @@ class Bot:
         if self._stop_by_ms == 0:
             self._stop_by_ms = now_ms + STOP_MS
             log.info(line("stopping", {"reason": self._stop.reason}))
-            self._step_halt()
+            self.take([StopRequested(received_ms=now_ms)])
         in_air = any(record.is_live for market in self.state.markets.values() for record in market.orders.values())
         naked = any(unprotected_side(market) is not None for market in self.state.markets.values())
         return now_ms >= self._stop_by_ms or not (in_air or naked)
-
-    def _step_halt(self) -> None:
-        """No entry may start while the bot is on its way out."""
-        if self.state.halted is None:
-            self.state = msgspec.structs.replace(self.state, halted="stopping")
 
     def _leave(self) -> None:
         self._tell()
@@ -332,3 +341,11 @@ class Bot:
         self._snapshot()
         self._journal.close()
         self._publish(self.state, "stopped")
+
+
+def not_sent(order: Order, now_ms: int) -> OrderRejected:
+    """The answer of an order that stayed here."""
+    text = "not sent: the journal cannot be written"
+    return OrderRejected(
+        client_id=order.client_id, symbol=order.symbol, reason=RejectReason.OTHER, text=text, received_ms=now_ms
+    )

@@ -14,21 +14,28 @@ from core.messages import (
     Submit,
 )
 from runtime.orders import OrderLanes
-from runtime.poller import AccountReader, PricePoller
+from runtime.poller import AccountReader, ListingReader, PricePoller
 from runtime.venue import VenueStream
 
 
 class LiveExecutor:
     def __init__(
-        self, lanes: OrderLanes | None, reader: AccountReader, poller: PricePoller, stream: VenueStream | None
+        self,
+        lanes: OrderLanes | None,
+        listing: ListingReader,
+        reader: AccountReader,
+        poller: PricePoller,
+        stream: VenueStream | None,
     ) -> None:
-        self._lanes, self._reader, self._poller, self._stream = lanes, reader, poller, stream
+        self._lanes, self._listing, self._reader, self._poller, self._stream = lanes, listing, reader, poller, stream
 
     def act(self, action: AnyAction, body: bytes | None) -> None:
         match action:
-            case Submit() | Arm() | Cancel() | Settle() | ReadOrders():
+            case Submit() | Arm() | Cancel() | Settle():
                 assert self._lanes is not None, "a dry run keeps its orders to itself"
                 self._lanes.dispatch(action, body)
+            case ReadOrders():
+                self._listing.ask()
             case ReadAccount() | ReadBars():
                 self._reader.ask(action)
             case PollPrices():

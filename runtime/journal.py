@@ -182,13 +182,15 @@ def read_tail(folder: Path, tag: str) -> tuple[State | None, Rules | None, list[
 
     Raises msgspec.ValidationError when another version wrote it.
     """
+    newer: list[Record] = []  # of files whose own first snapshot is torn
     for path in reversed(files(folder, tag)):
         lines = lines_since_snapshot(path)
         if lines is None:
+            newer = [*read_records(path), *newer]
             continue
         records = [record for line in lines if (record := decode_line(line)) is not None]
-        if records and records[0].snapshot is not None:
-            return records[0].snapshot, records[0].rules, records[1:]
+        assert records and records[0].snapshot is not None, "lines_since_snapshot() begins with one"
+        return records[0].snapshot, records[0].rules, [*records[1:], *newer]
     return None, None, []
 
 

@@ -125,6 +125,47 @@ class AccountReader:
         self._outbox.put(ReadFailed(what=what, error=str(error), received_ms=self._clock.now_ms()))
 
 
+class ListingReader:
+    """Reads the working orders when asked: what confirms a stop must wait neither behind bars nor behind orders.
+
+    Requests that wait are merged: one read answers them all.
+    """
+
+    def __init__(self, client: VenueClient, outbox: Any, clock: Clock) -> None:
+        self._client, self._outbox, self._clock = client, outbox, clock
+        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False: stop
+        self._thread = threading.Thread(target=self._run, name="listing", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask(self) -> None:
+        self._asked.put(True)
+
+    def stop(self, timeout_s: float = 3.0) -> None:
+        self._asked.put(False)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while self._asked.get():
+                while not self._asked.empty():
+                    if not self._asked.get():
+                        return
+                self._read()
+        except Exception as e:  # a bug: stops could not be confirmed any more, so the main thread must halt
+            self._outbox.put(CoreFault(error=f"listing: {e!r}", received_ms=self._clock.now_ms()))
+            raise
+        finally:
+            self._client.close()
+
+    def _read(self) -> None:
+        try:
+            self._outbox.put(self._client.working_orders())
+        except VenueUnavailable as e:
+            self._outbox.put(ReadFailed(what="working orders", error=str(e), received_ms=self._clock.now_ms()))
+
+
 class PricePoller:
     """Asks for the prices of all markets every `interval_s` while switched on."""
 

@@ -1,5 +1,6 @@
 """Rebuild the state from the journal (P7), and play a journal again (P12)."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,13 +8,16 @@ from pathlib import Path
 import msgspec
 
 from core.decide import decide
-from core.messages import AnyAction, AnyEvent, Started, Submit
+from core.messages import AnyAction, AnyEvent, JournalRestored, Started, Submit
 from core.model import OrderStatus
 from core.rules import Rules
 from core.state import OrderRecord, State
 from core.turn import Strategies
 from runtime import journal
+from runtime.logs import line
 
+log = logging.getLogger("bot")
+REBUILDING = 0  # no run has this id: runs draw 64 random bits
 Decode = Callable[[bytes, int], tuple[AnyEvent, ...]]
 DecoderFactory = Callable[[], Decode]
 
@@ -36,20 +40,25 @@ def restore(folder: Path, rules: Rules, decode: Decode) -> Restored:
         return Restored(State(), 0, f"the journal was written by another version ({e})")
     if state is None or old_rules is None:
         return Restored(State(), 0, "this account has no journal yet")
-    written = {r.action.order.client_id for r in records if isinstance(r.action, Submit)}
-    known = {client_id for market in state.markets.values() for client_id in market.orders}
+    written = {client_id for market in state.markets.values() for client_id in market.orders}
     count = 0
     for record in records:
         if record.rules is not None:
             old_rules = record.rules
         if isinstance(record.action, Submit):
             state = with_submitted(state, record.action)
+            written.add(record.action.order.client_id)
         for event in events_of(record, decode):
             count += 1
             if isinstance(event, Started):
                 old_rules = event.rules
-            state, _ = decide(state, event, old_rules, {})
-            state = only_orders(state, written | known)
+            # ids made here must not meet those that were written: this run's own begin with another number
+            state = msgspec.structs.replace(state, run_id=REBUILDING)
+            try:
+                state, _ = decide(state, event, old_rules, {})
+            except Exception as e:  # noqa: BLE001  # it failed then too, and ended the run: the venue is asked anyway
+                log.warning(line("restore_skipped", {"event": type(event).__name__, "error": repr(e)}))
+            state = only_orders(state, written)
     return Restored(state, count, None)
 
 
@@ -68,12 +77,12 @@ def with_submitted(state: State, action: Submit) -> State:
     )
 
 
-def only_orders(state: State, allowed: set[str]) -> State:
-    """Without orders that deciding again invented: they were never written, so they were never sent."""
+def only_orders(state: State, written: set[str]) -> State:
+    """Without orders that deciding again invented: they were not written so far, so they were never sent."""
     markets = dict(state.markets)
     changed = False
     for symbol, market in markets.items():
-        orders = {client_id: record for client_id, record in market.orders.items() if client_id in allowed}
+        orders = {client_id: record for client_id, record in market.orders.items() if client_id in written}
         if len(orders) != len(market.orders):
             markets[symbol] = msgspec.structs.replace(market, orders=orders)
             changed = True
@@ -118,12 +127,15 @@ def replay(path: Path, make_decoder: DecoderFactory, load_strategies: Callable[[
     replayed: deque[AnyAction] = deque()
     events = actions = 0
     for record, follower in with_next(journal.read_records(path)):
-        begins = follower is not None and isinstance(follower.event, Started)
+        begins = follower is not None and isinstance(follower.event, Started | JournalRestored)
         if record.snapshot is not None and (state is None or begins):
             state, rules = record.snapshot, record.rules
             assert rules is not None
             strategies = load_strategies(rules)
-            decode = make_decoder()
+            recorded.clear()
+            replayed.clear()
+            if begins and isinstance(follower.event, Started):  # type: ignore[union-attr]
+                decode = make_decoder()
         if record.action is not None:
             recorded.append(record.action)
         if state is None or rules is None:

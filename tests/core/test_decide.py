@@ -99,12 +99,13 @@ def test_story_of_a_position(desk):
 
     [exit_] = desk.sent(desk.trade("50148"))
     assert (exit_.side, exit_.size, exit_.reduce_only, exit_.whole_position) == (Side.SELL, D("0.01"), True, False)
-    [leftover] = of(Cancel, desk.accept(exit_, filled="0.01", price="50140"))
-    assert leftover.order_id == 101
+    answered = desk.accept(exit_, filled="0.01", price="50140")
     assert desk.market.position is None
-    assert not desk.market.clean  # not before a read has shown it
+    assert of(ReadAccount, answered) and not of(Cancel, answered)  # flat is what the venue says, not what we believe
+    [leftover] = of(Cancel, desk.snapshot(orders=(listed_stop(tighter, 101),)))
+    assert leftover.order_id == 101 and not desk.market.clean
     desk.feed(CancelAnswered(symbol="BTC", order_id=101, gone=True, error=None, received_ms=desk.now_ms))
-    desk.listing()
+    desk.snapshot()
     assert desk.market.clean
 
 
@@ -530,9 +531,9 @@ def test_strategy_reversal_enters_after_flat_and_clean(desk):
     [exit_] = desk.sent(desk.trade("50010", after_ms=1_000))
     desk.signal = None
     desk.accept(exit_, filled="0.01", price="50010")
-    desk.listing(stop)
+    desk.snapshot(orders=(stop,))
     desk.feed(CancelAnswered(symbol="BTC", order_id=100, gone=True, error=None, received_ms=desk.now_ms))
-    [entry] = desk.sent(desk.listing())
+    [entry] = desk.sent(desk.snapshot())
     assert (entry.side, entry.reduce_only) == (Side.SELL, False)
     assert desk.market.orders[entry.client_id].purpose is Purpose.ENTRY
 

@@ -37,8 +37,8 @@ from core.messages import (
     WorkingOrders,
 )
 from core.model import Fill, Order, OrderStatus, OrderType, Purpose, Side, Trade, VenuePosition, WorkingOrder
-from core.orders import held
-from core.protection import NAKED_MS_MAX, UNSEEN_MS_MAX
+from core.positions import held
+from core.protection import NAKED_MS_MAX, UNSEEN_MS_MAX, can_still_fill
 from core.signals import Signal
 from core.state import ExitReason, MarketState, State
 from tests.core.world import RULES, T0, D, rules_with
@@ -245,7 +245,7 @@ class World:
             assert order.side is self.market.position.side.opposite
 
     def check_state(self) -> None:
-        live = [r for r in self.market.orders.values() if r.is_live and r.purpose is not Purpose.STOP]
+        live = [r for r in self.market.orders.values() if can_still_fill(r)]
         assert len(live) <= 1, "two orders in flight in one market"
         position = self.market.position
         assert position is None or position.size > 0
@@ -258,7 +258,7 @@ class World:
         since = market.naked_since_ms
         if since is None or not self.state.synced:
             return
-        accepted = any(r.status is OrderStatus.ACCEPTED for r in market.orders.values() if r.purpose is Purpose.STOP)
+        accepted = any(r.accepted_ms is not None for r in market.orders.values() if r.purpose is Purpose.STOP)
         limit_ms = UNSEEN_MS_MAX if accepted else NAKED_MS_MAX
         if self.now_ms - since > limit_ms + TICK_MS and 0 < market.price_received_ms < self.now_ms - TICK_MS:
             assert market.exit_reason is not None, "P2: naked for too long"
