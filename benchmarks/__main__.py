@@ -45,7 +45,8 @@ def main(argv: list[str]) -> int:
         tables.append(table)
         print(text(table), flush=True)
     versions = [rival.version for rival in others]
-    arguments.output.write_text(page(tables, versions, command(arguments)), encoding="utf-8")
+    before = arguments.output.read_text(encoding="utf-8") if arguments.output.exists() else ""
+    arguments.output.write_text(page(tables, versions, command(arguments), before), encoding="utf-8")
     print(f"\nwritten to {arguments.output}")
     return 0
 
@@ -90,7 +91,7 @@ def latency(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
     goals.append(("p99 at most 3 x floor + 0.5 ms", (bot.p99 - 0.5) / low, bot.p99 <= 3 * low + 0.5))
     rows += [(f"goal: {name}", f"{ratio:.2f} x", verdict(ok), "", "") for name, ratio, ok in goals]
     return Table(
-        "Tick to order, milliseconds",
+        "1. Tick to order, milliseconds",
         f"From the venue's write of the crossing trade to its receipt of the whole order; {arguments.rounds} rounds, "
         "each after 50 ms of silence. The whole bot runs as a user's does (journal, ledger, log, health page, armed "
         "exit, a stop resting at the venue); each round opens a new position.",
@@ -109,7 +110,7 @@ def burst(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
     whole = bot.decided is not None and bot.decided > arguments.frames
     rows.append(("goal: every trade passes the exit rules", str(bot.decided), verdict(whole), ""))
     return Table(
-        "Burst, seconds",
+        "2. Burst, seconds",
         f"{arguments.frames} trade frames at once, then the crossing one: until the exit has reached the venue. "
         "Trades are counted in the journal, before the exit's line; the last column is resident MB afterwards.",
         ("", "exit after", "trades decided", "MB"),
@@ -126,7 +127,7 @@ def memory(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
     rows.append(("goal: flat (last four steps)", number(growth, 1), verdict(growth <= 3), *[""] * (len(bot) - 2)))
     steps = [f"{arguments.trades * n // 5 / 1e6:g} M" for n in range(1, 6)]
     return Table(
-        "Memory, resident MB",
+        "5. Memory, resident MB",
         f"After so many trades, at {measures.TRADES_A_SECOND} a second in frames of {measures.TRADES_A_FRAME}.",
         ("", "start", *steps),
         rows,
@@ -139,7 +140,7 @@ def start_up(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
     bot = next(f for c, f in found if c.is_bot)
     rows.append(("goal: at most 2 s", verdict(bot <= 2)))
     return Table(
-        "Start to first price, seconds",
+        "3. Start to first price, seconds",
         "From the start of the process, interpreter included, to the first price it shows; median of 3.",
         ("", "seconds"),
         rows,
@@ -155,7 +156,7 @@ def size(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
     rows += [(c.name, number(measures.folder_mb(c.packages[0]), 0)) for c in others if c.packages and c.is_elsewhere]
     rows.append(("goal: at most 100 MB", verdict(ours <= 100)))
     return Table(
-        "Installed, MB", "Files in a fresh virtual environment, pip and setuptools left out.", ("", "MB"), rows
+        "4. Installed, MB", "Files in a fresh virtual environment, pip and setuptools left out.", ("", "MB"), rows
     )
 
 
@@ -179,7 +180,7 @@ def idle(arguments: argparse.Namespace, others: list[Contestant]) -> Table:
     bot = found[contestants[0].name]
     rows.append(("goal: no handshake", verdict(bot.handshakes == 0), ""))
     return Table(
-        "The first exit after a quiet spell",
+        "6. The first exit after a quiet spell",
         f"After {arguments.idle_minutes:g} minutes without a trade, on a venue that closes HTTP connections on "
         "which it has sent nothing for 60 s. TCP connections accepted between the crossing trade and the order.",
         ("", "handshakes", "milliseconds"),

@@ -68,18 +68,21 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def page(tables: list[Table], rivals: Sequence[str], command: str) -> str:
+def page(tables: list[Table], rivals: Sequence[str], command: str, before: str = "") -> str:
+    """The whole page; of the page `before`, the parts that were not measured this time are kept as they are."""
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
-    load = f", load {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    stamp = f"\nMeasured on {today}{load}: `{command}`\n"
     head = [
         "# Speed and size",
         "",
         "Written by `make bench`. Every figure is as measured, beside its rivals in the same run, on one small",
         "loopback venue (`benchmarks/venue.py`) that believes every signature and fills every order at once.",
         "",
-        f"- machine: {machine()}{load}",
+        f"- machine: {machine()}",
         f"- versions: {', '.join([versions(), *rivals])}",
-        f"- date: {today}, command: `{command}`",
-        "",
     ]
-    return "\n".join(head) + "\n" + "\n".join(markdown(table) for table in tables)
+    sections = {part.partition("\n")[0]: part for part in before.split("\n## ")[1:]}
+    sections |= {table.title: markdown(table).removeprefix("## ") + stamp for table in tables}
+    parts = [f"## {sections[title].strip()}" for title in sorted(sections)]
+    return "\n\n".join(["\n".join(head), *parts]) + "\n"

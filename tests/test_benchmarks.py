@@ -30,7 +30,9 @@ def test_memory_is_measured_at_every_step() -> None:
 
 def test_the_command_writes_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "results.md"
+    page.write_text("# Old\n\n## 1. Tick to order\n\nkept\n\n## 2. Burst, seconds\n\nreplaced\n", encoding="utf-8")
     assert main(["--only", "burst", "start", "--frames", "50", "--output", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
-    assert "## Burst, seconds" in text and "the whole bot" in text and "## Start to first price" in text
+    assert "## 2. Burst" in text and "the whole bot" in text and "## 3. Start" in text
+    assert "\nkept\n" in text and "replaced" not in text
     assert "goal: at most 2 s" in capsys.readouterr().out

@@ -4,8 +4,8 @@ import asyncio
 import sys
 from typing import Any
 
-import ccxt.pro
-from game import KEY, STOP, first_price
+import ccxt.pro  # type: ignore[import-not-found]
+from game import KEY, STOP, first_price  # type: ignore[import-not-found]
 
 ADDRESS = "0x" + "a1" * 20
 SYMBOL = "BTC/USDC:USDC"

@@ -3,7 +3,7 @@
 import socket
 import sys
 
-from game import BODY, split
+from game import BODY, split  # type: ignore[import-not-found]
 
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 

@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import eth_account
-from game import KEY, STOP, first_price
+from game import KEY, STOP, first_price  # type: ignore[import-not-found]
 from hyperliquid.exchange import Exchange
 from hyperliquid.info import Info
 

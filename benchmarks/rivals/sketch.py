@@ -13,7 +13,7 @@ from collections.abc import Callable
 import requests
 import urllib3
 import websocket
-from game import BODY, STOP, SUBSCRIBE, TYPE, first_price, split
+from game import BODY, STOP, SUBSCRIBE, TYPE, first_price, split  # type: ignore[import-not-found]
 
 
 def sender(kind: str, url: str) -> Callable[[], object]:
