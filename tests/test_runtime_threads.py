@@ -38,7 +38,7 @@ from runtime.budget import WeightBudget
 from runtime.clock import SystemClock
 from runtime.executor import LiveExecutor
 from runtime.orders import Armed, OrderLanes
-from runtime.poller import AccountReader, PricePoller
+from runtime.poller import AccountReader, ListingReader, PricePoller
 from sim.server import SimServer
 
 SIGNER = Signer("0x" + "7c" * 32, mainnet=False)
@@ -126,8 +126,6 @@ def test_every_action_is_answered(sim: SimServer, lanes: Callable[..., OrderLane
     sender.dispatch(submit(resting))
     accepted = inbox.next(OrderAccepted)
     assert accepted.client_id == resting.client_id and accepted.order_id is not None
-    sender.dispatch(ReadOrders("test"))
-    assert [row.client_id for row in inbox.next(WorkingOrders).orders] == [resting.client_id]
     sender.dispatch(Settle(resting, 0))
     assert inbox.next(OrderSettled).status is OrderStatus.ACCEPTED
     sender.dispatch(Cancel("BTC", accepted.order_id, CLOCK.now_ms() + next(_numbers), "test"))
@@ -184,12 +182,10 @@ def test_an_answer_that_never_came_is_unknown(sim: SimServer, lanes: Callable[..
     assert (settled.status, settled.filled_size) == (OrderStatus.FILLED, D("0.01"))
 
 
-def test_reads_and_cancels_that_fail_say_so(sim: SimServer, lanes: Callable[..., OrderLanes], inbox: Inbox) -> None:
+def test_a_cancel_that_fails_says_so(sim: SimServer, lanes: Callable[..., OrderLanes], inbox: Inbox) -> None:
     sender = lanes()
     inbox.next(ClockOffset)
     sim.fault("http_error", status=503)
-    sender.dispatch(ReadOrders("test"))
-    assert inbox.next(ReadFailed).what == "working orders"
     sender.dispatch(Cancel("BTC", 1, CLOCK.now_ms() + next(_numbers), "test"))
     answer = inbox.next(CancelAnswered)
     assert not answer.gone and answer.error
@@ -256,6 +252,38 @@ def test_half_an_account_is_no_account(sim: SimServer, reader: AccountReader, in
     inbox.next(AccountSnapshot)
 
 
+# --- listing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listing(client: HyperliquidClient, inbox: Inbox) -> Iterator[ListingReader]:
+    listing = ListingReader(client.clone(), inbox, CLOCK)
+    yield listing
+    listing.stop()
+
+
+def test_one_read_of_the_working_orders_answers_all_that_wait(
+    sim: SimServer, listing: ListingReader, inbox: Inbox
+) -> None:
+    oid = sim.place(ACCOUNT, "BTC", Side.BUY, "0.01", price="45000")
+    before = sim.counters()["requests"].get("frontendOpenOrders", 0)
+    for _ in range(10):
+        listing.ask()
+    listing.start()
+    assert [row.order_id for row in inbox.next(WorkingOrders).orders] == [oid]
+    assert sim.counters()["requests"]["frontendOpenOrders"] <= before + 2
+
+
+def test_a_listing_that_fails_says_so_and_goes_on(sim: SimServer, listing: ListingReader, inbox: Inbox) -> None:
+    listing.start()
+    sim.fault("http_error", status=503)
+    listing.ask()
+    assert inbox.next(ReadFailed).error
+    sim.clear_fault()
+    listing.ask()
+    inbox.next(WorkingOrders)
+
+
 # --- poller -----------------------------------------------------------------------------------------------------------
 
 
@@ -298,10 +326,15 @@ def test_a_poller_that_was_never_on_stops_at_once(poller: PricePoller) -> None:
 
 
 def test_the_executor_hands_everything_on(
-    lanes: Callable[..., OrderLanes], reader: AccountReader, poller: PricePoller, inbox: Inbox
+    lanes: Callable[..., OrderLanes],
+    listing: ListingReader,
+    reader: AccountReader,
+    poller: PricePoller,
+    inbox: Inbox,
 ) -> None:
     reader.start()
-    executor = LiveExecutor(lanes(), reader, poller, None)
+    listing.start()
+    executor = LiveExecutor(lanes(), listing, reader, poller, None)
     executor.act(ReadOrders("test"), None)
     inbox.next(WorkingOrders)
     executor.act(ReadAccount(None, "test"), None)

@@ -27,6 +27,7 @@ def test_an_exit(sim: SimServer, bot: Callable[..., BotThread], fault: str, args
     running = bot(markets=[market(take_profit_pct=1.0)]).start()
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
     running.log.wait("protected ")
+    sim.fault("late_user_frames", ms=300)  # or the fill would tell before the answer is missed
     sim.fault(fault, times=1, **args)
     sim.move("BTC", "50600")
     running.log.wait("order_unknown")
@@ -39,7 +40,6 @@ def test_a_stop(sim: SimServer, bot: Callable[..., BotThread], fault: str, args:
     running = bot().start()
     sim.fault(fault, times=1, **args)
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
-    running.log.wait("order_unknown")
     protected = running.log.wait("protected ")
     assert int(field(protected, "unprotected_ms")) < 2_000
     assert held(sim) == D("0.01") and stops(sim) == [D("49500")]

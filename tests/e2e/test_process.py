@@ -58,7 +58,7 @@ def test_a_stop_waits_for_the_protection(sim: SimServer, bot: Callable[..., BotT
     running = bot().start()
     sim.fault("hide_triggers", ms=500)
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
-    running.log.wait("order_accepted")
+    sim.wait_until(lambda: stops(sim))
     assert running.stop() == 0
     running.log.in_order("stopping", "stop_confirmed", "left_protected")
 

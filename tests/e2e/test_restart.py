@@ -17,7 +17,7 @@ def test_kill_9_with_a_trailing_position(sim: SimServer, process: Callable[..., 
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
     running.log.wait("protected ")
     sim.move("BTC", "50600")
-    running.log.wait("order_canceled")  # the old stop: the new one, at 50347, is in its place
+    sim.wait_until(lambda: stops(sim) == [D("50347")])
     running.kill()
     sim.move("BTC", "50400")
     before = sim.counters()["requests"]
