@@ -74,17 +74,24 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """Usage faults end with exit code 2, argparse's own."""
     parser = argparse.ArgumentParser(prog="trading_bot.py", description="Trade Hyperliquid perpetuals, protected.")
     parser.add_argument("--config", type=Path, default=DEFAULT_PATH, help="config file (default config/config.json)")
+    again = argparse.ArgumentParser(add_help=False)  # the same two after the command, where everybody types them
+    for name in ("--config", "--logs"):
+        again.add_argument(name, type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.add_argument("--for", dest="for_s", type=seconds, default=None, metavar="SECONDS", help="stop by itself")
     parser.add_argument(
         "--logs", type=Path, default=None, metavar="FOLDER", help="log, journal, ledger (default logs/)"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("check", help="config, credentials, reachability, freshness: pass or fail a row")
-    status = commands.add_parser("status", help="what the running bot holds and sees")
+    commands.add_parser(
+        "check", parents=[again], help="config, credentials, reachability, freshness: pass or fail a row"
+    )
+    status = commands.add_parser("status", parents=[again], help="what the running bot holds and sees")
     status.add_argument("--json", action="store_true", help="the status object as it is")
-    flatten = commands.add_parser("flatten", help="cancel everything, close everything, prove it flat")
+    flatten = commands.add_parser("flatten", parents=[again], help="cancel everything, close everything, prove it flat")
     flatten.add_argument("--yes", action="store_true", help="do not ask")
-    replay = commands.add_parser("replay", help="play a journal again: equal actions, or the first difference")
+    replay = commands.add_parser(
+        "replay", parents=[again], help="play a journal again: equal actions, or the first difference"
+    )
     replay.add_argument("journal", type=Path)
     return parser.parse_args(argv)
 

@@ -39,7 +39,7 @@ from runtime import ledger as books
 from runtime.clock import Clock
 from runtime.journal import Journal, action_line, event_line, frame_line
 from runtime.ledger import Ledger
-from runtime.logs import line, utc
+from runtime.logs import line, say_at, utc
 from runtime.orders import Armed
 
 log = logging.getLogger("bot")
@@ -97,7 +97,7 @@ class Bot:
         self._recent: deque[str] = deque(maxlen=1) if recent is None else recent
         self._keeper = keeper
         self._armed: dict[str, bytes] = {}
-        self._untold: list[Note | list[books.Row]] = []  # log lines and ledger rows of orders on their way out
+        self._untold: list[tuple[Note | list[books.Row], int]] = []  # log lines and ledger rows, each with its moment
         self._untold_since_ms = 0
         self._matches_paper = rules.dry_run
         self._stop: Stop | None = None
@@ -199,31 +199,37 @@ class Bot:
                     self._put_off(books.rows_of(action, self._rules.account_tag, now_ms))
                 case _:
                     self._executor.act(action, None)
+        for entry in refused:
+            self._step(not_sent(entry.order, now_ms))
 
     def _put_off(self, item: Note | list[books.Row]) -> None:
         """To be told when the inbox has been quiet for a moment: until then the interpreter is the order lane's."""
         if not item:
             return
+        now_ms = self._clock.now_ms()
         if not self._untold:
-            self._untold_since_ms = self._clock.now_ms()
-        self._untold.append(item)
+            self._untold_since_ms = now_ms
+        self._untold.append((item, now_ms))
 
     def _tell(self) -> None:
         untold, self._untold = self._untold, []
-        for item in untold:
+        for item, now_ms in untold:
             if isinstance(item, Note):
-                self._say(item)
+                self._say(item, now_ms)
             else:
                 self._ledger.book(item)
 
-    def _say(self, note: Note) -> None:
+    def _say(self, note: Note, now_ms: int) -> None:
+        """One log line, with the time at which it was decided."""
         if note.name.startswith("order_"):
             self._counts[note.name.removeprefix("order_")] += 1
         text = line(note.name, note.fields, note.text)
+        if note.name == "stop_confirmed":
+            self._ledger.book(books.rows_of(note, self._rules.account_tag, now_ms))
         level = logging.getLevelNamesMapping()[note.level]
-        log.log(level, text)
+        say_at(level, text, now_ms / 1000)
         if level >= logging.INFO and note.name != "price":
-            self._recent.append(f"{utc(self._clock.now_ms() / 1000)} {text}")
+            self._recent.append(f"{utc(now_ms / 1000)} {text}")
         if note.notify:
             self._notify(note.name, text)
 

@@ -14,10 +14,13 @@ from pathlib import Path
 
 from core.messages import (
     AnyEvent,
+    CancelAnswered,
+    Note,
     OrderAccepted,
     OrderRejected,
     OrderSettled,
     OrderUnknown,
+    OrderUpdate,
     Submit,
 )
 from core.model import Fill
@@ -45,7 +48,7 @@ CREATE TABLE IF NOT EXISTS equity (
 Row = tuple[str, tuple[object, ...]]
 
 
-def rows_of(item: AnyEvent | Submit, account: str, now_ms: int) -> list[Row]:
+def rows_of(item: AnyEvent | Submit | Note, account: str, now_ms: int) -> list[Row]:
     """The SQL that books one event or action; [] for those the ledger does not keep. `account` is a tag, no name."""
     match item:
         case Submit():
@@ -73,6 +76,13 @@ def rows_of(item: AnyEvent | Submit, account: str, now_ms: int) -> list[Row]:
             return [_status(item.client_id, "REJECTED", None, item.text, item.received_ms)]
         case OrderUnknown():
             return [_status(item.client_id, "UNKNOWN", None, item.error, item.received_ms)]
+        case OrderUpdate() if item.status.is_final:
+            return [_by_order_id(item.order_id, item.status.value, item.venue_status, item.received_ms)]
+        case CancelAnswered() if item.gone:
+            return [_by_order_id(item.order_id, "CANCELED", None, item.received_ms)]
+        case Note(name="stop_confirmed"):  # a position stop's answer names no id: the listing does
+            fields = item.fields
+            return [_status(fields["client_id"], "ACCEPTED", int(fields["order_id"]), None, now_ms)]
     return []
 
 
@@ -81,6 +91,13 @@ def _status(client_id: str, status: str, order_id: int | None, detail: str | Non
         "UPDATE orders SET status=?, order_id=COALESCE(?, order_id), detail=COALESCE(?, detail), changed_ms=?"
         " WHERE client_id=?",
         (status, order_id, detail, now_ms, client_id),
+    )
+
+
+def _by_order_id(order_id: int, status: str, detail: str | None, now_ms: int) -> Row:
+    return (
+        "UPDATE orders SET status=?, detail=COALESCE(?, detail), changed_ms=? WHERE order_id=? AND status != 'FILLED'",
+        (status, detail, now_ms, order_id),
     )
 
 

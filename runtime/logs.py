@@ -42,6 +42,14 @@ def line(name: str, fields: Mapping[str, object] | None = None, text: str = "") 
     return " ".join(parts)
 
 
+def say_at(level: int, message: str, created_s: float) -> None:
+    """A line of ours that tells of an earlier moment than now."""
+    if log.isEnabledFor(level):
+        record = log.makeRecord(NAME, level, "", 0, message, (), None)
+        record.created = created_s
+        log.handle(record)
+
+
 def one_line(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
