@@ -26,6 +26,7 @@ log = logging.getLogger("stream")
 
 PING = '{"method":"ping"}'
 SUBSCRIPTIONS_MAX = 1000  # page 1.5
+SAMPLE_BYTES_MAX = 2_000
 SNAPSHOT_BYTES_PER_S = 20_000  # what probing the fill stream may cost on average
 SLOW_LINK_BYTES_PER_S = 100_000
 
@@ -113,6 +114,7 @@ class HyperliquidDialect:
         self._markets = {c: [s for s in self._subs if s.coin == c and s.channel in PRICES] for c in coins}
         self._fills = next((s for s in self._subs if s.channel == "userFills"), None)
         self._reader = FrameReader(self._user)
+        self._sample = b""  # a small frame of trades, for rehearsals
         self._careful = False  # after a drop while subscribing: one at a time, to see which one it was
         self._mutes: dict[str, int] = {}  # by coin: reconnects it did not answer
         self._probe_works = False  # a renewed userFills has been seen to answer with a snapshot
@@ -185,6 +187,8 @@ class HyperliquidDialect:
             self._answered(now_s, by_history=True)
             return ()
         events, control = decode(raw, received_ms, self._user)
+        if events and len(raw) < SAMPLE_BYTES_MAX and type(events[0]) is Trade:
+            self._sample = raw
         self._alive = True
         self._heard_s = now_s
         if control is not None:
@@ -200,6 +204,10 @@ class HyperliquidDialect:
         elif type(first) in _PUBLIC:
             raise BadFrame("not_asked_for", repr(first.symbol[:40]))  # type: ignore[union-attr]
         return self._reader.fresh(events)
+
+    def rehearse(self) -> None:
+        if self._sample:
+            decode(self._sample, 0, self._user)
 
     def _spoke(self, sub: Subscription, now_s: float) -> None:
         sub.renewed_s = None

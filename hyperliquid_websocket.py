@@ -58,6 +58,9 @@ class HyperliquidWebSocketClient:
     def reconnect(self, reason: str) -> None:
         self._stream.reconnect(reason)
 
+    def stay_keen(self, on: bool) -> None:
+        self._stream.stay_keen(on)
+
     def stop(self, timeout_s: float = 5.0) -> None:
         self._stream.stop(timeout_s)
 

@@ -44,6 +44,9 @@ class Dialect(Protocol):
     def received(self, raw: bytes, received_ms: int, now_s: float) -> tuple[AnyEvent, ...]:
         """Events of one message, () if it holds none. Raises BadFrame, or Mute to connect again."""
 
+    def rehearse(self) -> None:
+        """Decode a message that was seen before and throw the result away, to keep that path warm."""
+
     def tend(self, now_s: float) -> None:
         """Whatever is due by time (pings, overdue answers); called several times a second. Raises Mute."""
 

@@ -48,3 +48,11 @@ class LiveExecutor:
 
     def on_market_data(self, event: AnyEvent) -> None:
         """Nothing to do: the venue matches."""
+
+    def stay_keen(self, on: bool) -> None:
+        if self._stream is not None:
+            self._stream.stay_keen(on)
+
+    def rehearse(self) -> None:
+        if self._lanes is not None:
+            self._lanes.rehearse()

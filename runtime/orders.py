@@ -29,6 +29,13 @@ class Armed(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Rehearsal(msgspec.Struct, frozen=True):
+    """Everything but the sending."""
+
+
+REHEARSAL = Rehearsal()
+
+
 class Task(msgspec.Struct, frozen=True):
     action: Any
     body: bytes | None  # signed in advance
@@ -60,7 +67,7 @@ class OrderLanes:
         for _ in range(self._warm_lanes):
             self._add_lane(None)
 
-    def dispatch(self, action: Submit | Arm | Cancel | Settle, body: bytes | None = None) -> None:
+    def dispatch(self, action: Submit | Arm | Cancel | Settle | Rehearsal, body: bytes | None = None) -> None:
         task = Task(action, body)
         try:
             self._free.get_nowait()
@@ -69,6 +76,11 @@ class OrderLanes:
                 self._add_lane(task)
                 return
         self._tasks.put(task)
+
+    def rehearse(self) -> None:
+        """Wake one free lane for nothing, so that it is awake in earnest when it is needed."""
+        if self._free.qsize() > 1:  # never the last one
+            self.dispatch(REHEARSAL)
 
     def stop(self, timeout_s: float = 3.0) -> None:
         for _ in self._threads:
@@ -122,6 +134,9 @@ class OrderLanes:
 
     def _carry_out(self, client: VenueClient, task: Task) -> None:
         action = task.action
+        if action is REHEARSAL:
+            client.rehearse()
+            return
         try:
             self._outbox.put(answer(client, action, task.body, self._clock.now_ms()))
         except Exception as e:  # a bug: the order is in doubt, and the main thread must halt

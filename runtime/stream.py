@@ -32,6 +32,7 @@ UPGRADE_S = 8.0  # TCP, TLS and upgrade together, however slowly they drip
 SEND_S = 3.0  # a peer that takes no bytes for so long is gone
 RECONNECT_S_MAX = 60.0
 JUMP_S = 5.0  # clocks that part by more, or a thread that was away for longer: the machine slept
+KEEN_POLL_S = 0.02
 RECV_BYTES = 65_536
 
 Inbox = queue.Queue | queue.SimpleQueue
@@ -124,6 +125,7 @@ class ReconnectingStream:
         self._name, self._dialect, self._inbox, self._clock = name, dialect, inbox, clock
         self._first_s, self._attempts_max = reconnect_interval, max_reconnect_attempts
         self._spacing_s, self._poll_s = connect_spacing_s, poll_s
+        self._is_keen = False  # written by the main thread, read by this one: it only changes how often it looks
         self._jitter, self._monotonic_s = jitter, monotonic_s
         self._stop = threading.Event()
         self._wake = threading.Event()  # set with a request from another thread: stop, or reconnect
@@ -152,6 +154,10 @@ class ReconnectingStream:
         """Drop the connection and connect again at once; cuts a wait short."""
         self._reconnect_reason = reason
         self._wake.set()
+
+    def stay_keen(self, on: bool) -> None:
+        """A position is open (or no longer): keep the reading path warm. From any thread."""
+        self._is_keen = on
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Idempotent; returns when the thread has ended, or after `timeout_s`."""
@@ -271,7 +277,8 @@ class ReconnectingStream:
 
     def _pump(self, ws: websocket.WebSocket) -> None:
         cutter = MessageCutter()
-        ws.settimeout(self._poll_s)
+        ws.settimeout(KEEN_POLL_S if self._is_keen else self._poll_s)
+        was_keen = self._is_keen
         assert ws.sock is not None, "connect() raises or leaves a socket"
         recv = ws.sock.recv
         tend_s = now_s = self._monotonic_s()
@@ -283,10 +290,15 @@ class ReconnectingStream:
                 self._dialect.tend(now_s)
                 self._flush(ws, now_s)
                 tend_s = now_s + self._poll_s
+            if was_keen is not self._is_keen:
+                was_keen = self._is_keen
+                ws.settimeout(KEEN_POLL_S if was_keen else self._poll_s)
             try:
                 data = recv(RECV_BYTES)
             except TimeoutError:
                 now_s = self._monotonic_s()
+                if was_keen:
+                    self._dialect.rehearse()
                 continue
             if not data:
                 raise _Closed("the venue hung up without a word")

@@ -72,6 +72,9 @@ class VenueClient(Protocol):
     def settle(self, order: Order, noops_sent: int) -> OrderSettled | OrderUnknown:
         """Make sure `order` cannot go live later, and say what became of it; OrderUnknown: ask again."""
 
+    def rehearse(self) -> None:
+        """Everything of `submit` but the sending: the connection is looked at, and replaced if it is dead."""
+
     def close(self) -> None: ...
 
 
@@ -82,6 +85,9 @@ class VenueStream(Protocol):
 
     def reconnect(self, reason: str) -> None:
         """Drop the connection and connect again at once; safe from any thread."""
+
+    def stay_keen(self, on: bool) -> None:
+        """While on, the thread keeps its reading path warm; safe from any thread."""
 
     def stop(self, timeout_s: float = 5.0) -> None: ...
 

@@ -74,6 +74,8 @@ class Inner(Protocol):
 
     def act(self, action: AnyAction, body: bytes | None) -> None: ...
 
+    def stay_keen(self, on: bool) -> None: ...
+
 
 class Clock(Protocol):
     def now_ms(self) -> int: ...
@@ -144,6 +146,12 @@ class PaperVenue:
                 size = self._exchange.markets[event.symbol].instrument.round_size(DEPTH / event.price)
                 self._tell(self._exchange.set_book(event.symbol, [(bid, size)], [(ask, size)], now_ms))
                 self._tell(self._exchange.set_mark(event.symbol, event.mark or event.price, now_ms))
+
+    def stay_keen(self, on: bool) -> None:
+        self._inner.stay_keen(on)
+
+    def rehearse(self) -> None:
+        """Nothing leaves this machine."""
 
     # --- actions ------------------------------------------------------------------------------------------------------
 
