@@ -236,8 +236,9 @@ def tidy(folder: Path, current: str, max_bytes: int) -> None:
 
 
 def _tidy(folder: Path, current: str, max_bytes: int) -> None:
+    now = sort_key(Path(current))  # what is as new or newer may be written to: packing takes minutes, days begin
     for path in files(folder):
-        if path.name == current or path.suffix == ".gz":
+        if sort_key(path) >= now or path.suffix == ".gz":
             continue
         kind = "fills.jsonl.gz" if holds_fills(path) else "jsonl.gz"
         packed = path.with_name(path.name.removesuffix("jsonl") + kind)
@@ -246,7 +247,7 @@ def _tidy(folder: Path, current: str, max_bytes: int) -> None:
             shutil.copyfileobj(source, target, 64 * 1024)
         draft.replace(packed)
         path.unlink()
-    kept = [path for path in files(folder) if path.name != current]
+    kept = [path for path in files(folder) if sort_key(path) < now]
     total = sum(path.stat().st_size for path in kept)
     for path in sorted(kept, key=lambda p: (".fills." in p.name, sort_key(p))):
         if total <= max_bytes:
