@@ -18,6 +18,7 @@ from tests.core.world import RULES, T0
 
 DAY_MS = 86_400_000
 TAG = "abc"
+LATER = f"journal-20991231-{TAG}.jsonl"
 FLAT = State(markets={"BTC": MarketState("BTC")})
 ORDER = Order(client_id="0x01", symbol="BTC", side=Side.BUY, size=D("0.01"), type=OrderType.MARKET, price=D("50000.5"))
 
@@ -148,12 +149,21 @@ def test_room_is_made_from_the_oldest_day_without_fills(tmp_path: Path) -> None:
     write_old(tmp_path, "20260101", fill_line())
     write_old(tmp_path, "20260102", tick(1))
     write_old(tmp_path, "20260103", tick(2))
-    journal.tidy(tmp_path, "none", 1_000_000)
+    journal.tidy(tmp_path, LATER, 1_000_000)
     sizes = {path.name: path.stat().st_size for path in journal.files(tmp_path, TAG)}
-    journal.tidy(tmp_path, "none", sum(sizes.values()) - 1)
+    journal.tidy(tmp_path, LATER, sum(sizes.values()) - 1)
     assert [path.name[8:16] for path in journal.files(tmp_path, TAG)] == ["20260101", "20260103"]
-    journal.tidy(tmp_path, "none", 0)
+    journal.tidy(tmp_path, LATER, 0)
     assert journal.files(tmp_path, TAG) == []
+
+
+def test_a_day_that_began_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    """Tidying up after the first file of a run is slow, and the second one has begun."""
+    for day in ("20260101", "20260102", "20260103"):
+        write_old(tmp_path, day, tick(1))
+    journal.tidy(tmp_path, f"journal-20260102-{TAG}.jsonl", 0)
+    assert [path.name[8:16] for path in journal.files(tmp_path, TAG)] == ["20260102", "20260103"]
+    assert all(path.suffix == ".jsonl" for path in journal.files(tmp_path, TAG))
 
 
 def test_a_compression_that_was_killed_is_done_again(tmp_path: Path) -> None:
@@ -162,7 +172,7 @@ def test_a_compression_that_was_killed_is_done_again(tmp_path: Path) -> None:
     half = tmp_path / f"journal-20260101-{TAG}.jsonl.tmp"
     half.write_bytes(gzip.compress(tick(1))[:12])
     assert ticks(list(journal.read_records(journal.files(tmp_path, TAG)[0]))) == [1]
-    journal.tidy(tmp_path, "none", 1_000_000)
+    journal.tidy(tmp_path, LATER, 1_000_000)
     (packed,) = journal.files(tmp_path, TAG)
     assert ticks(list(journal.read_records(packed))) == [1] and not half.exists()
 
@@ -170,7 +180,7 @@ def test_a_compression_that_was_killed_is_done_again(tmp_path: Path) -> None:
 def test_a_compressed_day_is_not_written_to_again(tmp_path: Path) -> None:
     day = journal.day_of(T0)
     write_old(tmp_path, day, tick(1))
-    journal.tidy(tmp_path, "none", 1_000_000)
+    journal.tidy(tmp_path, LATER, 1_000_000)
     open_journal(tmp_path).close()
     assert [path.name for path in journal.files(tmp_path, TAG)][-1] == f"journal-{day}-{TAG}.2.jsonl"
 

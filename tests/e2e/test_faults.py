@@ -126,7 +126,7 @@ def test_the_whole_venue_away_and_back(sim: SimServer, bot: Callable[..., BotThr
     sim.fault("http_drop")
     sim.drop_connections()
     running.log.wait("read_failed")
-    sim.set_price("BTC", "50600")
+    sim.move("BTC", "50600")
     sim.clear_fault()
     running.log.wait("market_clean", 2, timeout_s=8)
     assert held(sim) == 0 and executed(sim) == ["B", "A"]
