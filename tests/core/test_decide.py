@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from core.messages import (
-    AccountSnapshot,
     Cancel,
     CancelAnswered,
     ClockOffset,
@@ -13,10 +12,6 @@ from core.messages import (
     JournalFailed,
     JournalRestored,
     KeyExpiry,
-    OrderRejected,
-    OrderSettled,
-    OrderUnknown,
-    OrderUpdate,
     PolledPrice,
     PollPrices,
     ReadAccount,
@@ -33,7 +28,7 @@ from core.model import OrderStatus, OrderType, Purpose, Side, Trade, WorkingOrde
 from core.rules import Distance
 from core.signals import Signal
 from core.state import ExitReason
-from tests.core.world import RULES, T0, D, Desk, listed_stop, rules_with, venue_position
+from tests.core.world import RULES, T0, D, Desk, listed_stop, of, rules_with, venue_position
 
 
 @pytest.fixture
@@ -41,32 +36,6 @@ def desk():
     desk = Desk()
     desk.start()
     return desk
-
-
-def of(kind, actions):
-    return [action for action in actions if isinstance(action, kind)]
-
-
-def reject(desk, order, reason, text="no"):
-    desk.now_ms += 5
-    return desk.feed(OrderRejected(
-        client_id=order.client_id, symbol="BTC", reason=reason, text=text, received_ms=desk.now_ms
-    ))  # fmt: skip
-
-
-def unknown(desk, order):
-    desk.now_ms += 5
-    return desk.feed(OrderUnknown(
-        client_id=order.client_id, symbol="BTC", error="timed out", received_ms=desk.now_ms
-    ))  # fmt: skip
-
-
-def settled(desk, order, status, filled="0", order_id=None):
-    desk.now_ms += 5
-    return desk.feed(OrderSettled(
-        client_id=order.client_id, symbol="BTC", order_id=order_id, status=status, filled_size=D(filled), text="",
-        received_ms=desk.now_ms,
-    ))  # fmt: skip
 
 
 # --- the story of a day -----------------------------------------------------------------------------------------------
@@ -155,18 +124,18 @@ def test_no_stop_within_two_seconds_closes_the_position(desk):
 
 def test_rejected_stop_is_sent_again_and_the_bound_still_holds(desk):
     stop = desk.enter()
-    reject(desk, stop, RejectReason.OTHER)
+    desk.reject(stop, RejectReason.OTHER)
     again = desk.sent(desk.wait(600))
     assert len(again) == 1 and again[0].trigger_price == stop.trigger_price
     assert again[0].client_id != stop.client_id
-    reject(desk, again[0], RejectReason.OTHER)
+    desk.reject(again[0], RejectReason.OTHER)
     orders = desk.sent(desk.wait(2_000))
     assert any(not order.whole_position for order in orders)  # the close
 
 
 def test_stop_refused_because_already_crossed_closes_at_once(desk):
     stop = desk.enter()
-    [exit_] = desk.sent(reject(desk, stop, RejectReason.BAD_TRIGGER))
+    [exit_] = desk.sent(desk.reject(stop, RejectReason.BAD_TRIGGER))
     assert exit_.type is OrderType.MARKET and exit_.reduce_only
 
 
@@ -180,20 +149,14 @@ def test_accepted_but_never_listed_closes_in_the_end(desk):
 def test_a_stop_that_vanishes_is_replaced(desk):
     desk.protected()
     desk.now_ms += 1_000
-    desk.feed(OrderUpdate(
-        symbol="BTC", order_id=100, client_id=None, status=OrderStatus.CANCELED, venue_status="canceled",
-        size_left=D(0), time_ms=desk.now_ms, received_ms=desk.now_ms,
-    ))  # fmt: skip
+    desk.update(100, OrderStatus.CANCELED)
     assert [order.trigger_price for order in desk.sent()] == [D(49500)]
 
 
 def test_a_fired_stop_is_not_replaced_while_its_fill_is_on_the_way(desk):
     desk.protected()
     desk.now_ms += 1_000
-    desk.feed(OrderUpdate(
-        symbol="BTC", order_id=100, client_id=None, status=OrderStatus.FILLED, venue_status="filled",
-        size_left=D(0), time_ms=desk.now_ms, received_ms=desk.now_ms,
-    ))  # fmt: skip
+    desk.update(100, OrderStatus.FILLED)
     assert desk.sent() == []
     desk.fill(100, Side.SELL, "0.01", "49490", start="0.01")
     assert desk.market.position is None
@@ -246,13 +209,13 @@ def test_unknown_entry_is_settled_and_never_sent_again(desk):
     desk.signal = Signal.LONG
     [entry] = desk.sent(desk.trade("50000", after_ms=1_000))
     desk.signal = None
-    [settle] = of(Settle, unknown(desk, entry))
+    [settle] = of(Settle, desk.unknown(entry))
     assert (settle.order, settle.noops_sent) == (entry, 0)
     assert desk.sent(desk.wait(3_000)) == []
-    unknown(desk, entry)  # the look-up got no answer either
+    desk.unknown(entry)  # the look-up got no answer either
     again = of(Settle, desk.wait(2_000))
     assert [s.noops_sent for s in again] == [1]
-    settled(desk, entry, OrderStatus.REJECTED)
+    desk.settled(entry, OrderStatus.REJECTED)
     assert desk.market.position is None
     assert desk.sent(desk.wait(2_000)) == []
 
@@ -262,7 +225,7 @@ def test_unknown_blocks_entries_in_its_market(desk):
     desk.trade("50000")
     desk.signal = Signal.LONG
     [entry] = desk.sent(desk.trade("50000", after_ms=1_000))
-    unknown(desk, entry)
+    desk.unknown(entry)
     assert desk.sent(desk.trade("50000", after_ms=1_000)) == []
     assert desk.log[-1].name == "order_denied"
 
@@ -273,8 +236,8 @@ def test_unknown_entry_that_had_filled_is_protected(desk):
     desk.signal = Signal.LONG
     [entry] = desk.sent(desk.trade("50000", after_ms=1_000))
     desk.signal = None
-    unknown(desk, entry)
-    [stop] = desk.sent(settled(desk, entry, OrderStatus.FILLED, filled="0.01", order_id=9))
+    desk.unknown(entry)
+    [stop] = desk.sent(desk.settled(entry, OrderStatus.FILLED, filled="0.01", order_id=9))
     assert stop.type is OrderType.STOP
     desk.fill(9, Side.BUY, "0.01", "50000", start="0")  # the fill comes last
     assert desk.market.position.size == D("0.01")
@@ -283,11 +246,11 @@ def test_unknown_entry_that_had_filled_is_protected(desk):
 def test_unknown_exit_waits_before_its_noop_and_is_replaced_only_when_settled(desk):
     desk.protected()
     [exit_] = desk.sent(desk.trade("49400"))
-    assert of(Settle, unknown(desk, exit_)) == []  # a noop now could kill an exit that is about to fill
+    assert of(Settle, desk.unknown(exit_)) == []  # a noop now could kill an exit that is about to fill
     assert of(Settle, desk.wait(400)) == []
     assert len(of(Settle, desk.wait(400))) == 1
     assert desk.sent(desk.wait(2_000)) == []
-    [second] = desk.sent(settled(desk, exit_, OrderStatus.REJECTED))
+    [second] = desk.sent(desk.settled(exit_, OrderStatus.REJECTED))
     assert second.client_id != exit_.client_id and second.nonce > exit_.nonce and second.size == D("0.01")
 
 
@@ -331,7 +294,7 @@ def test_exit_and_venue_stop_together(desk):
     [exit_] = desk.sent(desk.trade("49400"))
     desk.fill(100, Side.SELL, "0.01", "49450", start="0.01")  # the venue's stop was faster
     assert desk.market.position is None
-    reject(desk, exit_, RejectReason.WOULD_INCREASE)
+    desk.reject(exit_, RejectReason.WOULD_INCREASE)
     assert desk.market.position is None
     assert desk.state.order_errors == 0
     assert desk.sent(desk.wait(1_000)) == []
@@ -397,11 +360,8 @@ def test_a_position_gone_at_the_venue_is_gone(desk):
 
 def test_a_snapshot_asked_for_before_our_fill_is_not_believed(desk):
     desk.enter()
-    early = desk.now_ms - 20
-    desk.feed(AccountSnapshot(
-        equity=D(10_000), available=D(10_000), positions=(), orders=(), requested_ms=early, time_ms=early,
-        received_ms=desk.now_ms,
-    ))  # fmt: skip
+    early_ms = desk.now_ms - 20
+    desk.snapshot(requested_ms=early_ms, time_ms=early_ms)
     assert desk.market.position is not None
 
 
@@ -494,7 +454,7 @@ def test_errors_in_a_row_halt_entries(desk):
         desk.signal = Signal.LONG
         [entry] = desk.sent(desk.trade("50000", after_ms=1_000))
         desk.signal = None
-        reject(desk, entry, RejectReason.MARGIN)
+        desk.reject(entry, RejectReason.MARGIN)
     assert desk.state.halted
     desk.listing()
     desk.signal = Signal.LONG
@@ -506,7 +466,7 @@ def test_bad_credentials_halt_at_once(desk):
     desk.trade("50000")
     desk.signal = Signal.LONG
     [entry] = desk.sent(desk.trade("50000", after_ms=1_000))
-    reject(desk, entry, RejectReason.CREDENTIALS, "User or API Wallet does not exist.")
+    desk.reject(entry, RejectReason.CREDENTIALS, "User or API Wallet does not exist.")
     assert desk.state.halted
 
 

@@ -1,7 +1,7 @@
 """A few values for tests of the brain: one market, plain rules, and a driver that feeds events by the clock."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,18 +12,36 @@ from core.messages import (
     Arm,
     Note,
     OrderAccepted,
+    OrderRejected,
+    OrderSettled,
+    OrderUnknown,
+    OrderUpdate,
+    RejectReason,
     Started,
     StreamUp,
     Submit,
     Tick,
     WorkingOrders,
 )
-from core.model import Fill, Instrument, Order, OrderStatus, Quote, Side, Trade, VenuePosition, WorkingOrder
+from core.model import (
+    Fill,
+    Instrument,
+    MarkPrice,
+    Order,
+    OrderStatus,
+    OrderType,
+    Quote,
+    Side,
+    Trade,
+    VenuePosition,
+    WorkingOrder,
+)
 from core.rules import Distance, ExitRules, MarketRules, RiskRules, Rules, SizeRules, StrategyRules
 from core.signals import Signal
-from core.state import MarketState, State
+from core.state import MarketState, Position, State
 
 D = Decimal
+T = TypeVar("T")
 BTC = Instrument("BTC", 0, D("0.00001"), price_decimals=1, min_notional=D(10), max_leverage=40)
 EXITS = ExitRules(
     stop_loss=Distance(pct=D(1)),
@@ -85,6 +103,12 @@ class Desk:
     def market(self) -> MarketState:
         return self.state.markets["BTC"]
 
+    @property
+    def position(self) -> Position:
+        """What is held; something must be."""
+        assert self.market.position is not None
+        return self.market.position
+
     def names(self) -> list[str]:
         return [note.name for note in self.log]
 
@@ -103,11 +127,16 @@ class Desk:
         self.feed(StreamUp(stream="market", subscriptions=5, received_ms=self.now_ms))
         self.snapshot(equity, positions, orders)
 
-    def snapshot(self, equity: str = "10000", positions: tuple = (), orders: tuple = ()) -> list[AnyAction]:
+    def snapshot(
+        self, equity: str = "10000", positions: tuple = (), orders: tuple = (), *, requested_ms: int | None = None,
+        time_ms: int | None = None,
+    ) -> list[AnyAction]:  # fmt: skip
+        """An account read, as new as can be unless told otherwise: `requested_ms` by our clock, `time_ms` by theirs."""
         self.now_ms += 10
         return self.feed(AccountSnapshot(
-            equity=D(equity), available=D(equity), positions=positions, orders=orders, requested_ms=self.now_ms - 1,
-            time_ms=self.now_ms, received_ms=self.now_ms,
+            equity=D(equity), available=D(equity), positions=positions, orders=orders,
+            requested_ms=self.now_ms - 1 if requested_ms is None else requested_ms,
+            time_ms=self.now_ms if time_ms is None else time_ms, received_ms=self.now_ms,
         ))  # fmt: skip
 
     def trade(self, price: str, after_ms: int = 1) -> list[AnyAction]:
@@ -117,6 +146,9 @@ class Desk:
 
     def quote(self, bid: str, ask: str) -> list[AnyAction]:
         return self.feed(Quote("BTC", D(bid), D(1), D(ask), D(1), self.now_ms, self.now_ms))
+
+    def mark(self, price: str) -> list[AnyAction]:
+        return self.feed(MarkPrice("BTC", D(price), None, None, self.now_ms))
 
     def listing(self, *orders: WorkingOrder) -> list[AnyAction]:
         self.now_ms += 10
@@ -131,9 +163,40 @@ class Desk:
             average_price=None if price is None else D(price), received_ms=self.now_ms,
         ))  # fmt: skip
 
+    def reject(self, order: Order, reason: RejectReason = RejectReason.OTHER, text: str = "no") -> list[AnyAction]:
+        self.now_ms += 5
+        return self.feed(OrderRejected(
+            client_id=order.client_id, symbol="BTC", reason=reason, text=text, received_ms=self.now_ms
+        ))  # fmt: skip
+
+    def unknown(self, order: Order) -> list[AnyAction]:
+        self.now_ms += 5
+        return self.feed(OrderUnknown(
+            client_id=order.client_id, symbol="BTC", error="timed out", received_ms=self.now_ms
+        ))  # fmt: skip
+
+    def settled(
+        self, order: Order, status: OrderStatus, filled: str = "0", order_id: int | None = None
+    ) -> list[AnyAction]:
+        self.now_ms += 5
+        return self.feed(OrderSettled(
+            client_id=order.client_id, symbol="BTC", order_id=order_id, status=status, filled_size=D(filled), text="",
+            received_ms=self.now_ms,
+        ))  # fmt: skip
+
+    def update(
+        self, order_id: int, status: OrderStatus, order: Order | None = None, size_left: str = "0"
+    ) -> list[AnyAction]:
+        """News from the user stream; without `order` it names no client_id, as of a position stop."""
+        self.now_ms += 5
+        return self.feed(OrderUpdate(
+            symbol="BTC", order_id=order_id, client_id=None if order is None else order.client_id, status=status,
+            venue_status=status.value.lower(), size_left=D(size_left), time_ms=self.now_ms, received_ms=self.now_ms,
+        ))  # fmt: skip
+
     def fill(self, order_id: int, side: Side, size: str, price: str, start: str | None, **changes: Any) -> list:
         self.now_ms += 5
-        values = dict(
+        values: dict[str, Any] = dict(
             fill_id=f"{self.now_ms}:BTC:{order_id}", fee=D("0.1"), closed_pnl=D(0), client_id=None,
             start_position=None if start is None else D(start),
         ) | changes  # fmt: skip
@@ -145,14 +208,22 @@ class Desk:
     def sent(self, actions: list[AnyAction] | None = None) -> list[Order]:
         return [a.order for a in (self.actions if actions is None else actions) if isinstance(a, Submit)]
 
-    def enter(self, price: str = "50000") -> Order:
-        """Signal, entry sent and filled; returns the stop that was sent because of it."""
+    def exits(self, actions: list[AnyAction] | None = None) -> list[Order]:
+        """The orders among them that close, stops aside."""
+        return [order for order in self.sent(actions) if order.type is OrderType.MARKET and order.reduce_only]
+
+    def send_entry(self, price: str = "50000") -> Order:
+        """Signal at the end of a bar; returns the entry, which nobody has answered yet."""
         self.listing()
         self.trade(price)
         self.signal = Signal.LONG
         entry = self.sent(self.trade(price, after_ms=1_000))[0]
         self.signal = None
-        return self.sent(self.accept(entry, filled="0.01", price=price))[0]
+        return entry
+
+    def enter(self, price: str = "50000") -> Order:
+        """Signal, entry sent and filled; returns the stop that was sent because of it."""
+        return self.sent(self.accept(self.send_entry(price), filled="0.01", price=price))[0]
 
     def protected(self, price: str = "50000") -> WorkingOrder:
         """An open long whose stop is listed."""
@@ -163,11 +234,16 @@ class Desk:
         return listed
 
 
+def of(kind: type[T], actions: list[AnyAction]) -> list[T]:
+    return [action for action in actions if isinstance(action, kind)]
+
+
 def listed_stop(order: Order, order_id: int) -> WorkingOrder:
     return WorkingOrder(
         order.symbol, order.side, order_id, None, D(0), order.price, order.trigger_price, True, True, True, T0
     )
 
 
-def venue_position(size: str, entry: str, liquidation: str | None = None) -> VenuePosition:
-    return VenuePosition("BTC", D(size), D(entry), D(0), None if liquidation is None else D(liquidation), 10, True)
+def venue_position(size: str, entry: str, liquidation: str | None = None, unrealized_pnl: str = "0") -> VenuePosition:
+    level = None if liquidation is None else D(liquidation)
+    return VenuePosition("BTC", D(size), D(entry), D(unrealized_pnl), level, 10, True)
