@@ -8,6 +8,7 @@ import queue
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from core.decide import decide
@@ -170,7 +171,11 @@ class Bot:
                 time_ms, now_ms = max(market.price_time_ms, market.exits_from_ms), self._clock.now_ms()
                 side, price = position.side.opposite, stop_level(position)
                 trade = Trade(symbol, price, position.size, side, 0, time_ms, now_ms)
-                _, actions = decide(self.state, trade, self._rules, self._strategies)
+                try:
+                    _, actions = decide(self.state, trade, self._rules, self._strategies)
+                except Exception as e:  # noqa: BLE001  # the exit itself would fail: better known now than then (P9)
+                    self._fault(e, "rehearsal", now_ms)
+                    return
                 b"".join(map(action_line, actions))
         self._executor.rehearse()
 
@@ -202,15 +207,19 @@ class Bot:
             if isinstance(event, CoreFault):
                 self._tell()
                 raise
-            where = traceback.extract_tb(e.__traceback__)[-1]
-            error = f"{e!r} at {where.filename.rsplit('/', 1)[-1]}:{where.lineno} on {type(event).__name__}"
-            log.critical(line("fault", {"error": error}))
-            self.take([CoreFault(error=error, received_ms=event.received_ms)])
+            self._fault(e, type(event).__name__, event.received_ms)
             return
         if type(event) not in MARKET_DATA:
             self._put_off(books.rows_of(event, self._rules.account_tag, event.received_ms))
         if actions:
             self._act(actions, event.received_ms)
+
+    def _fault(self, error: Exception, on: str, now_ms: int) -> None:
+        """Say where it went wrong, and let the brain halt."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{error!r} at {Path(where.filename).name}:{where.lineno} on {on}"
+        log.critical(line("fault", {"error": text}))
+        self.take([CoreFault(error=text, received_ms=now_ms)])
 
     def _act(self, actions: list[AnyAction], now_ms: int) -> None:
         refused: list[Submit] = []
