@@ -224,9 +224,14 @@ def test_a_position_stop_of_size_zero_is_a_working_order(mock, client: Hyperliqu
     assert (limit.client_id, limit.side, limit.reduce_only) == (order_row()["cloid"], Side.BUY, False)
 
 
-def test_a_take_profit_is_not_a_stop(mock, client: HyperliquidClient):
-    Info(mock, frontendOpenOrders=[stop_row(orderType="Take Profit Market")])
-    assert not client.working_orders().orders[0].is_stop
+@pytest.mark.parametrize(
+    ("kind", "protects"),
+    [("Stop Market", True), ("Stop Limit", False), ("Take Profit Market", False), ("Take Profit Limit", False)],
+)
+def test_only_a_stop_market_is_a_stop(mock, client: HyperliquidClient, kind: str, protects: bool):
+    """A stop-limit may be left behind by a gap (page 8.1)."""
+    Info(mock, frontendOpenOrders=[stop_row(orderType=kind)])
+    assert client.working_orders().orders[0].is_stop is protects
 
 
 @pytest.mark.parametrize("change", [{"side": "X"}, {"sz": "-1"}, {"triggerPx": "0.0"}, {"oid": "77"}, {"limitPx": "x"}])
