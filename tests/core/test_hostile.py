@@ -195,23 +195,27 @@ def test_an_exit_clamped_by_the_venue_does_not_flip(desk: Desk) -> None:
 # --- protection -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("filled", ["0.01", "0.004"])
-def test_an_entry_that_has_filled_does_not_block_the_close(desk: Desk, filled: str) -> None:
+@pytest.mark.parametrize(("filled", "status"), [("0.01", OrderStatus.FILLED), ("0.004", OrderStatus.SENT)])
+def test_an_entry_that_has_filled_does_not_block_the_close(desk: Desk, filled: str, status: OrderStatus) -> None:
     """Its REST answer is lost, the fill came by the stream, and every stop is refused: the position must go (P2)."""
     entry = desk.send_entry()
     desk.fill(5, Side.BUY, filled, "50000", start="0", client_id=entry.client_id)
+    assert desk.market.orders[entry.client_id].status is status
     actions = refuse_stops(desk, 2_600)
     assert desk.market.exit_reason is ExitReason.UNPROTECTED
     assert [order.size for order in desk.exits(actions)] == [D(filled)]
 
 
-def test_a_stop_accepted_within_the_bound_gets_time_to_be_listed(desk: Desk) -> None:
+@pytest.mark.parametrize(("after_ms", "reason"), [(1_600, None), (1_995, None), (2_000, ExitReason.UNPROTECTED)])
+def test_a_stop_accepted_within_the_bound_gets_time_to_be_listed(
+    desk: Desk, after_ms: int, reason: ExitReason | None
+) -> None:
     stop = desk.enter()
-    desk.wait(1_600)
-    desk.accept(stop, order_id=None)
+    desk.wait(after_ms)
+    desk.accept(stop, order_id=None)  # 5 ms later
     desk.wait(600)  # the read-back takes that long
     assert "stop_not_listed" not in desk.names()
-    assert desk.market.exit_reason is None
+    assert desk.market.exit_reason is reason
 
 
 def test_a_stop_found_by_its_look_up_gets_time_to_be_listed(desk: Desk) -> None:
@@ -233,14 +237,19 @@ def test_a_long_sleep_is_not_taken_for_a_missing_stop(desk: Desk) -> None:
     assert "stop_not_listed" not in desk.names()
 
 
-def test_a_stop_beyond_liquidation_is_no_protection(desk: Desk) -> None:
-    desk.feed(RequestBudget(used=9_900, cap=10_000, received_ms=desk.now_ms))  # no reason to save a stop either
+@pytest.mark.parametrize(("trigger", "limit", "reason"), [
+    ("22000", "20000", "protect"),  # beyond liquidation, it is no stop at all
+    ("47000", "42300", "trail"),  # it would fire in time, and lose more than the rules allow
+])  # fmt: skip
+def test_a_stop_far_away_is_not_enough(desk: Desk, trigger: str, limit: str, reason: str) -> None:
+    """Also with few requests left: those are saved on trailing, not on protection."""
+    desk.feed(RequestBudget(used=9_900, cap=10_000, received_ms=desk.now_ms))
     desk.listing()
     desk.trade("50000")
-    far = foreign_stop("22000", "20000")
-    actions = desk.snapshot(positions=(venue_position("0.01", "50000", liquidation="45000"),), orders=(far,))
-    [stop] = desk.sent(actions + desk.wait(5_000))[:1]
+    position = venue_position("0.01", "50000", liquidation="45000")
+    [stop] = desk.sent(desk.snapshot(positions=(position,), orders=(foreign_stop(trigger, limit),)))
     assert stop.type is OrderType.STOP and stop.trigger_price == D(49500)
+    assert desk.market.orders[stop.client_id].reason == reason
 
 
 def test_a_stop_limit_does_not_replace_our_stop(desk: Desk) -> None:
