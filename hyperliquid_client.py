@@ -296,7 +296,7 @@ class HyperliquidClient:
 
     def rehearse(self) -> None:
         with contextlib.suppress(*NETWORK_ERRORS):  # no connection now: the next real order says so
-            self._rest.warm.connect()
+            self._rest.warm.rehearse()
 
     def cancel(self, symbol: str, order_id: int, nonce: int) -> CancelAnswered:
         return self._cancel(symbol, order_id, wire.cancel_action(self._asset_id(symbol), order_id), nonce)

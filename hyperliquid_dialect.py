@@ -207,7 +207,7 @@ class HyperliquidDialect:
 
     def rehearse(self) -> None:
         if self._sample:
-            decode(self._sample, 0, self._user)
+            FrameReader(self._user).read(self._sample, 0)
 
     def _spoke(self, sub: Subscription, now_s: float) -> None:
         sub.renewed_s = None

@@ -3,6 +3,7 @@
 It never waits for the network or for a disk sync (P5): what takes time goes to a thread that answers by the inbox.
 """
 
+import contextlib
 import logging
 import queue
 import traceback
@@ -48,7 +49,7 @@ log = logging.getLogger("bot")
 
 BATCH = 512  # items decided between two looks at the clock
 TICK_MS = 1_000
-REHEARSE_S = 0.02
+REHEARSE_S = 0.005
 BUSY_TICK_MS = 200  # while something is in flight or unprotected
 SNAPSHOT_MS = 30_000
 STOP_MS = 4_000  # how long a stop waits for answers in flight and for missing stops
@@ -106,7 +107,7 @@ class Bot:
         self._recent: deque[str] = deque(maxlen=1) if recent is None else recent
         self._keeper = keeper
         self._armed: dict[str, bytes] = {}
-        self._untold: list[tuple[Note | list[books.Row], int]] = []  # log lines and ledger rows, each with its moment
+        self._untold: list[tuple[AnyEvent | Submit | Note, int]] = []  # for log and ledger, each with its moment
         self._untold_since_ms = 0
         self._matches_paper = rules.dry_run
         self._is_keen = False  # a position is open: the exit path is kept warm
@@ -177,6 +178,8 @@ class Bot:
                     self._fault(e, "rehearsal", now_ms)
                     return
                 b"".join(map(action_line, actions))
+        with contextlib.suppress(OSError):  # a disk that refuses is noticed by the next line
+            self._journal.rehearse()
         self._executor.rehearse()
 
     def take(self, batch: list[Any]) -> None:
@@ -210,7 +213,7 @@ class Bot:
             self._fault(e, type(event).__name__, event.received_ms)
             return
         if type(event) not in MARKET_DATA:
-            self._put_off(books.rows_of(event, self._rules.account_tag, event.received_ms))
+            self._put_off(event, event.received_ms)
         if actions:
             self._act(actions, event.received_ms)
 
@@ -227,35 +230,33 @@ class Bot:
         for action in actions:
             match action:
                 case Note():
-                    self._put_off(action)
+                    self._put_off(action, now_ms)
                 case Stop():
                     self.ask_to_stop(action.reason, action.exit_code)
                 case Submit() if action.purpose is Purpose.ENTRY and not written:
                     refused.append(action)  # a crash would hide it; an exit goes all the same
                 case Submit():
                     self._executor.act(action, self._armed.pop(action.order.client_id, None))
-                    self._put_off(books.rows_of(action, self._rules.account_tag, now_ms))
+                    self._put_off(action, now_ms)
                 case _:
                     self._executor.act(action, None)
         for entry in refused:
             self._step(not_sent(entry.order, now_ms))
 
-    def _put_off(self, item: Note | list[books.Row]) -> None:
+    def _put_off(self, item: AnyEvent | Submit | Note, now_ms: int) -> None:
         """To be told when the inbox has been quiet for a moment: until then the interpreter is the order lane's."""
-        if not item:
-            return
-        now_ms = self._clock.now_ms()
         if not self._untold:
-            self._untold_since_ms = now_ms
+            self._untold_since_ms = self._clock.now_ms()
         self._untold.append((item, now_ms))
 
     def _tell(self) -> None:
+        """Log lines and ledger rows of what was put off."""
         untold, self._untold = self._untold, []
         for item, now_ms in untold:
             if isinstance(item, Note):
                 self._say(item, now_ms)
             else:
-                self._ledger.book(item)
+                self._ledger.book(books.rows_of(item, self._rules.account_tag, now_ms))
 
     def _say(self, note: Note, now_ms: int) -> None:
         """One log line, with the time at which it was decided."""

@@ -89,6 +89,11 @@ class Journal:
             raise
         self._torn = False
 
+    def rehearse(self) -> None:
+        """Go to the kernel with nothing."""
+        if self._fd is not None:
+            os.write(self._fd, b"")
+
     def write_snapshot(self, state: State, rules: Rules, with_bars: bool = False) -> None:
         """The whole state; bars only where a replay begins (a restart reads them from the venue anyway)."""
         if not with_bars:

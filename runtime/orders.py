@@ -3,6 +3,7 @@
 A slow answer holds up one thread only, so it never delays another market's exit (P5). Answers go to the inbox.
 """
 
+import contextlib
 import logging
 import queue
 import threading
@@ -39,6 +40,7 @@ REHEARSAL = Rehearsal()
 class Task(msgspec.Struct, frozen=True):
     action: Any
     body: bytes | None  # signed in advance
+    has_token: bool = True  # False: it had to queue, for every lane was at work and no more may be opened
 
 
 class OrderLanes:
@@ -75,6 +77,7 @@ class OrderLanes:
             if len(self._threads) < LANES_MAX:
                 self._add_lane(task)
                 return
+            task = Task(action, body, has_token=False)
         self._tasks.put(task)
 
     def rehearse(self) -> None:
@@ -126,6 +129,11 @@ class OrderLanes:
             except queue.Empty:
                 continue
 
+    def _take_token(self) -> None:
+        """The one that this lane left when it went to wait: nobody took it for this task."""
+        with contextlib.suppress(queue.Empty):
+            self._free.get_nowait()
+
     def _keep_warm(self, client: VenueClient) -> None:
         try:
             self._outbox.put(client.measure_clock())
@@ -134,6 +142,8 @@ class OrderLanes:
 
     def _carry_out(self, client: VenueClient, task: Task) -> None:
         action = task.action
+        if not task.has_token:
+            self._take_token()
         if action is REHEARSAL:
             client.rehearse()
             return

@@ -32,7 +32,7 @@ UPGRADE_S = 8.0  # TCP, TLS and upgrade together, however slowly they drip
 SEND_S = 3.0  # a peer that takes no bytes for so long is gone
 RECONNECT_S_MAX = 60.0
 JUMP_S = 5.0  # clocks that part by more, or a thread that was away for longer: the machine slept
-KEEN_POLL_S = 0.02
+KEEN_POLL_S = 0.005
 RECV_BYTES = 65_536
 
 Inbox = queue.Queue | queue.SimpleQueue
@@ -277,7 +277,7 @@ class ReconnectingStream:
 
     def _pump(self, ws: websocket.WebSocket) -> None:
         cutter = MessageCutter()
-        ws.settimeout(KEEN_POLL_S if self._is_keen else self._poll_s)
+        ws.settimeout(self._look_s())
         was_keen = self._is_keen
         assert ws.sock is not None, "connect() raises or leaves a socket"
         recv = ws.sock.recv
@@ -292,7 +292,7 @@ class ReconnectingStream:
                 tend_s = now_s + self._poll_s
             if was_keen is not self._is_keen:
                 was_keen = self._is_keen
-                ws.settimeout(KEEN_POLL_S if was_keen else self._poll_s)
+                ws.settimeout(self._look_s())
             try:
                 data = recv(RECV_BYTES)
             except TimeoutError:
@@ -344,7 +344,11 @@ class ReconnectingStream:
         try:
             ws.send(payload, opcode)
         finally:
-            ws.settimeout(self._poll_s)
+            ws.settimeout(self._look_s())
+
+    def _look_s(self) -> float:
+        """How long one read waits: what stop() can go unnoticed, or the pace of rehearsals."""
+        return KEEN_POLL_S if self._is_keen else self._poll_s
 
     def _look_at_clocks(self, now_s: float) -> None:
         """Raise Mute after a sleep or a jump: whatever the socket says, nobody knows what was missed."""
