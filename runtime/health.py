@@ -105,7 +105,11 @@ class HealthServer:
         self._ready.set()
         log.info(line("health_started", {"url": self.url()}))
         if not self._stopping.is_set():
-            server.run()
+            try:
+                server.run()
+            except OSError:  # stop() closes its sockets, perhaps while it looks at them
+                if not self._stopping.is_set():
+                    raise
         server.task_dispatcher.shutdown()
 
     def _bind(self) -> Any:
