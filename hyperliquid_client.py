@@ -1,6 +1,5 @@
 """REST of Hyperliquid perpetuals: reads, signed orders, what became of an order in doubt (protocol page 2 to 8)."""
 
-import contextlib
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -294,9 +293,18 @@ class HyperliquidClient:
             return wire.unknown(order, network_text(e), self._clock.now_ms())
         return wire.order_answer(order, answer.status, answer.body, self._clock.now_ms())
 
-    def rehearse(self) -> None:
-        with contextlib.suppress(*NETWORK_ERRORS):  # no connection now: the next real order says so
-            self._rest.warm.rehearse()
+    def rehearse(self) -> bool:
+        return self._rest.warm.rehearse()
+
+    def begin(self, presigned: bytes) -> bool:
+        return self._rest.begin_exchange(presigned)
+
+    def finish(self, order: Order) -> OrderAnswer:
+        try:
+            answer = self._rest.finish_exchange()
+        except NETWORK_ERRORS as e:
+            return wire.unknown(order, network_text(e), self._clock.now_ms())
+        return wire.order_answer(order, answer.status, answer.body, self._clock.now_ms())
 
     def cancel(self, symbol: str, order_id: int, nonce: int) -> CancelAnswered:
         return self._cancel(symbol, order_id, wire.cancel_action(self._asset_id(symbol), order_id), nonce)

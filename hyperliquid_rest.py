@@ -166,6 +166,17 @@ class HyperliquidRest:
         self._budget.charge(WEIGHT_ACTION)
         return self.warm.post("/exchange", body, self._timeouts.order_s if timeout_s is None else timeout_s)
 
+    def begin_exchange(self, body: bytes) -> bool:
+        """Write one action without waiting; False: nothing was written (no live connection)."""
+        if not self.warm.begin("/exchange", body):
+            return False
+        self._budget.charge(WEIGHT_ACTION)
+        return True
+
+    def finish_exchange(self) -> Answer:
+        """The answer to what was begun. Raises NETWORK_ERRORS (outcome open)."""
+        return self.warm.finish(self._timeouts.order_s)
+
 
 def checked(what: str, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `convert`, which raises BadAnswer for an answer that cannot be. Raises VenueUnavailable then."""

@@ -30,24 +30,20 @@ class Armed(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Rehearsal(msgspec.Struct, frozen=True):
-    """Everything but the sending."""
-
-
-REHEARSAL = Rehearsal()
-
-
 class Task(msgspec.Struct, frozen=True):
-    action: Any
-    body: bytes | None  # signed in advance
-    has_token: bool = True  # False: it had to queue, for every lane was at work and no more may be opened
+    client: VenueClient | None  # None: it had to queue, for every connection was in use; take the first that is free
+    action: Any  # None: only warm the connection up
+    body: bytes | None = None  # signed in advance
+    has_begun: bool = False  # the bytes are on their way: only the answer is to be awaited
 
 
 class OrderLanes:
     """Carries out actions on threads of its own; `dispatch` never waits, and what it hands over never queues.
 
-    A lane that is free to work has left a token in `_free`. Whoever hands out a task takes a token with it; where none
-    is left every lane is waiting for the venue, and another is opened for this very task.
+    `_free` holds the clients that nobody uses, each with its warm connection; whoever takes one out owns it until it is
+    put back. The main thread takes one for each action and hands it over with it; the bytes of an armed order it writes
+    itself, which does not wait, so that the tick that matters costs no change of threads. Where no client is free all
+    are waiting for the venue, and another is opened.
     """
 
     def __init__(
@@ -62,77 +58,67 @@ class OrderLanes:
         self._make_client, self._outbox, self._clock = make_client, outbox, clock
         self._warm_lanes, self._keep_warm_s = warm_lanes, keep_warm_s
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[VenueClient] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []  # only the main thread touches it
 
     def start(self) -> None:
         for _ in range(self._warm_lanes):
-            self._add_lane(None)
+            self._add_lane(Task(None, None))
 
-    def dispatch(self, action: Submit | Arm | Cancel | Settle | Rehearsal, body: bytes | None = None) -> None:
-        task = Task(action, body)
+    def dispatch(self, action: Submit | Arm | Cancel | Settle, body: bytes | None = None) -> None:
         try:
-            self._free.get_nowait()
+            client = self._free.get_nowait()
         except queue.Empty:
             if len(self._threads) < LANES_MAX:
-                self._add_lane(task)
-                return
-            task = Task(action, body, has_token=False)
-        self._tasks.put(task)
+                self._add_lane(Task(None, action, body))
+            else:
+                self._tasks.put(Task(None, action, body))
+            return
+        has_begun = body is not None and isinstance(action, Submit) and client.begin(body)
+        self._tasks.put(Task(client, action, body, has_begun))
 
     def rehearse(self) -> None:
-        """Wake one free lane for nothing, so that it is awake in earnest when it is needed."""
-        if self._free.qsize() > 1:  # never the last one
-            self.dispatch(REHEARSAL)
+        """Look at one connection, so that the order that may come next need not; a dead one is opened again."""
+        try:
+            client = self._free.get_nowait()
+        except queue.Empty:
+            return
+        if client.rehearse():
+            self._free.put(client)
+        else:
+            self._tasks.put(Task(client, None))
 
     def stop(self, timeout_s: float = 3.0) -> None:
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
             thread.join(timeout_s / len(self._threads))
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._free.get_nowait().close()
 
-    def _add_lane(self, first: Task | None) -> None:
+    def _add_lane(self, first: Task) -> None:
         number = len(self._threads) + 1
         thread = threading.Thread(target=self._run, args=(first, number), name=f"orders-{number}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _run(self, first: Task | None, number: int) -> None:
-        client = self._make_client()
-        if first is None:
-            self._keep_warm(client)
-        else:
-            self._carry_out(client, first)
-        pause_s = self._keep_warm_s * (1 - 0.1 * (number % 4))  # so that the lanes do not all warm up at once
+    def _run(self, first: Task, number: int) -> None:
+        self._carry_out(self._make_client(), first)
+        pause_s = self._keep_warm_s * (1 - 0.1 * (number % 4))  # so that they do not all warm up at once
         while True:
-            self._free.put(None)
             try:
                 task = self._tasks.get(timeout=pause_s)
             except queue.Empty:
-                task = self._warm_up(client)
-            if task is None:
-                client.close()
-                return
-            self._carry_out(client, task)
-
-    def _warm_up(self, client: VenueClient) -> Task | None:
-        """Keep the connection warm while nothing is to do, a token at a time; returns the next task (None: stop)."""
-        while True:
-            try:
-                self._free.get_nowait()  # not free while it warms
-            except queue.Empty:
-                return self._tasks.get()  # the token went with a task that is on its way here
-            self._keep_warm(client)
-            self._free.put(None)
-            try:
-                return self._tasks.get(timeout=self._keep_warm_s)
-            except queue.Empty:
+                self._warm_one()
                 continue
+            if task is None:
+                return
+            self._carry_out(task.client or self._free.get(), task)
 
-    def _take_token(self) -> None:
-        """The one that this lane left when it went to wait: nobody took it for this task."""
+    def _warm_one(self) -> None:
         with contextlib.suppress(queue.Empty):
-            self._free.get_nowait()
+            self._carry_out(self._free.get_nowait(), Task(None, None))
 
     def _keep_warm(self, client: VenueClient) -> None:
         try:
@@ -141,14 +127,14 @@ class OrderLanes:
             log.debug("keep_warm_failed error=%r", str(e))
 
     def _carry_out(self, client: VenueClient, task: Task) -> None:
+        """Do it, tell the inbox, and give the client back."""
         action = task.action
-        if not task.has_token:
-            self._take_token()
-        if action is REHEARSAL:
-            client.rehearse()
-            return
         try:
-            self._outbox.put(answer(client, action, task.body, self._clock.now_ms()))
+            if action is None:
+                self._keep_warm(client)
+            else:
+                self._outbox.put(answer(client, task, self._clock.now_ms()))
+            self._free.put(client)
         except Exception as e:  # a bug: the order is in doubt, and the main thread must halt
             now_ms = self._clock.now_ms()
             if isinstance(action, Submit | Settle):
@@ -160,11 +146,12 @@ class OrderLanes:
             raise
 
 
-def answer(client: VenueClient, action: Any, body: bytes | None, now_ms: int) -> Any:
+def answer(client: VenueClient, task: Task, now_ms: int) -> Any:
     """Do one action and return the event that tells of it."""
+    action = task.action
     match action:
         case Submit():
-            return client.submit(action.order, body)
+            return client.finish(action.order) if task.has_begun else client.submit(action.order, task.body)
         case Arm():
             return Armed(action.order.client_id, client.presign(action.order))
         case Settle():

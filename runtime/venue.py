@@ -72,8 +72,14 @@ class VenueClient(Protocol):
     def settle(self, order: Order, noops_sent: int) -> OrderSettled | OrderUnknown:
         """Make sure `order` cannot go live later, and say what became of it; OrderUnknown: ask again."""
 
-    def rehearse(self) -> None:
-        """Everything of `submit` but the sending: the connection is looked at, and replaced if it is dead."""
+    def rehearse(self) -> bool:
+        """Look at the connection without waiting, so that `begin` soon after need not. False: it must be opened."""
+
+    def begin(self, presigned: bytes) -> bool:
+        """Write an order's bytes without waiting. True: `finish` must be called next. False: nothing was written."""
+
+    def finish(self, order: Order) -> OrderAnswer:
+        """The answer to what `begin` wrote; as `submit`, never raises for what the network or the venue does."""
 
     def close(self) -> None: ...
 

@@ -84,6 +84,7 @@ class WarmConnection:
         if self._url.scheme == "https" and context is None:
             self._context = tls_context()
         self._sock: socket.socket | None = None
+        self._unwritten = b""  # of a request that was begun
         self._rehearsed_ms = 0  # our clock: the connection was seen alive then
         self._used_ms = 0  # our clock; wall time, for a sleeping laptop stops the monotonic one
         self._heads: dict[str, bytes] = {}
@@ -95,10 +96,14 @@ class WarmConnection:
         Raises NotSent when no byte was written, else one of NETWORK_ERRORS when the outcome is open.
         """
         sock = self.connect()
+        return self._exchange(sock, self._head(path) + b"%d\r\n\r\n" % len(body) + body, timeout_s)
+
+    def _exchange(self, sock: socket.socket, unwritten: bytes, timeout_s: float) -> Answer:
         deadline = time.monotonic() + timeout_s
         try:
             sock.settimeout(timeout_s)
-            sock.sendall(self._head(path) + b"%d\r\n\r\n" % len(body) + body)
+            if unwritten:
+                sock.sendall(unwritten)
             answer, reusable = _read_answer(sock, deadline)
         except BaseException:
             self.close()  # a late answer must never be taken for the next one's
@@ -110,14 +115,9 @@ class WarmConnection:
 
     def connect(self) -> socket.socket:
         """The open connection, replaced if it is dead or too long idle. Raises NotSent."""
-        if self._sock is not None:
-            now_ms = self._clock.now_ms()
-            if 0 <= now_ms - self._rehearsed_ms <= REHEARSED_MS_MAX:
-                return self._sock
-            idle_ms = now_ms - self._used_ms
-            if 0 <= idle_ms <= IDLE_MS_MAX and not _is_dead(self._sock):
-                return self._sock
-            self.close()
+        sock = self._alive()
+        if sock is not None:
+            return sock
         try:
             self._sock = self._open()
         except NETWORK_ERRORS as e:
@@ -126,11 +126,54 @@ class WarmConnection:
         self.connects += 1
         return self._sock
 
-    def rehearse(self) -> None:
-        """Look at the connection now, so that an order that comes within REHEARSED_MS_MAX need not. Raises NotSent."""
+    def _alive(self) -> socket.socket | None:
+        """The open connection, unless it is dead or too long idle: then it is closed. Never waits."""
+        if self._sock is None:
+            return None
+        now_ms = self._clock.now_ms()
+        if 0 <= now_ms - self._rehearsed_ms <= REHEARSED_MS_MAX:
+            return self._sock
+        if 0 <= now_ms - self._used_ms <= IDLE_MS_MAX and not _is_dead(self._sock):
+            return self._sock
+        self.close()
+        return None
+
+    def rehearse(self) -> bool:
+        """Look at the connection now, so that what comes within REHEARSED_MS_MAX need not. False: there is none alive.
+
+        Never waits.
+        """
         self._rehearsed_ms = 0
-        self.connect()
+        if self._alive() is None:
+            return False
         self._rehearsed_ms = self._clock.now_ms()
+        return True
+
+    def begin(self, path: str, body: bytes) -> bool:
+        """Write a request as far as the socket takes it without waiting; `finish` writes the rest and reads the answer.
+
+        False: there is no live connection and nothing was written.
+        """
+        sock = self._alive()
+        if sock is None:
+            return False
+        request = self._head(path) + b"%d\r\n\r\n" % len(body) + body
+        try:
+            sock.settimeout(0)
+            written = sock.send(request)
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            written = 0  # `finish` writes the same bytes again, as TLS wants it
+        except OSError:  # the first byte was refused
+            self.close()
+            return False
+        self._unwritten = request[written:]
+        return True
+
+    def finish(self, timeout_s: float) -> Answer:
+        """The answer to what was begun. Raises one of NETWORK_ERRORS: the outcome is open."""
+        sock = self._sock
+        assert sock is not None, "begin() said True"
+        return self._exchange(sock, self._unwritten, timeout_s)
 
     def close(self) -> None:
         self._rehearsed_ms = 0

@@ -42,6 +42,14 @@ class LoopbackVenue:
     def actions(self) -> list[str]:
         return [body["action"]["type"] for path, body in self.requests if path == "/exchange"]
 
+    def hang_up(self) -> None:
+        """End every connection; back when all have ended."""
+        ended, self._open = self._open, []
+        for sock in ended:
+            sock.shutdown(socket.SHUT_RDWR)
+        for _ in ended:
+            assert self.closed.acquire(timeout=BOUND_S)
+
     def stop(self) -> None:
         self._stop.set()
         with socket.create_connection(("127.0.0.1", self.port), timeout=BOUND_S):

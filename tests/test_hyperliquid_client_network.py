@@ -228,6 +228,71 @@ def test_a_connection_closed_while_idle_is_replaced_before_sending(end: str):
         assert (len(venue.requests), venue.connections) == (2, 2)
 
 
+@pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE.keys())
+def test_trouble_after_a_begun_order_is_unknown_and_it_is_sent_once(trouble: Reply):
+    replies = iter([FILLED, trouble])
+    with loopback_venue(lambda path, body: next(replies)) as venue:
+        client = client_of(venue.url, timeouts=SHORT)
+        client.submit(ORDER)
+        assert client.begin(client.presign(ORDER))
+        said = client.finish(ORDER)
+        assert isinstance(said, OrderUnknown) and said.error
+        client.close()
+        assert len(venue.requests) == 2
+
+
+def test_a_begun_order_is_the_same_bytes_on_the_same_connection(venue: LoopbackVenue):
+    client = client_of(venue.url)
+    client.submit(ORDER)
+    assert client.begin(client.presign(ORDER))
+    assert isinstance(client.finish(ORDER), OrderAccepted)
+    assert venue.requests[0] == venue.requests[1]
+    assert venue.connections == 1
+
+
+def test_nothing_begins_without_a_live_connection():
+    """The main thread must not wait for a handshake: the lane opens the connection and sends."""
+    replies = iter([(FILLED, CLOSE), FILLED])
+    with loopback_venue(lambda path, body: next(replies)) as venue:
+        client = client_of(venue.url)
+        assert not client.begin(b"{}") and not client.rehearse()
+        client.submit(ORDER)
+        assert venue.closed.acquire(timeout=BOUND_S)
+        assert not client.begin(client.presign(ORDER)) and not client.rehearse()
+        assert isinstance(client.submit(ORDER), OrderAccepted)
+        assert (len(venue.requests), venue.connections) == (2, 2)
+
+
+def test_a_rehearsed_connection_that_dies_since_leaves_the_order_in_doubt():
+    """It was seen alive a moment ago and is written to: no answer comes, and nothing is sent again."""
+    with loopback_venue(lambda path, body: FILLED) as venue:
+        clock = ManualClock()
+        client = client_of(venue.url, clock)
+        client.submit(ORDER)
+        assert client.rehearse()
+        venue.hang_up()
+        assert client.begin(client.presign(ORDER)), "no look so soon after the last"
+        assert isinstance(client.finish(ORDER), OrderUnknown)
+        assert len(venue.requests) == 1
+
+        client.submit(ORDER)
+        assert client.rehearse()
+        venue.hang_up()
+        clock.advance(51)
+        assert not client.begin(client.presign(ORDER)), "later it looks again"
+
+
+def test_what_the_socket_does_not_take_at_once_is_written_by_finish(venue: LoopbackVenue):
+    """More than any send buffer holds: begin() comes back all the same, and the request arrives whole."""
+    warm = WarmConnection(venue.url, SystemClock())
+    warm.connect()
+    body = b'{"padding": "' + b"x" * 30_000_000 + b'"}'
+    assert warm.begin("/exchange", body)
+    assert warm.finish(BOUND_S).status == 200
+    assert len(venue.requests[0][1]["padding"]) == 30_000_000
+    warm.close()
+
+
 def test_connection_close_is_honoured():
     answer = FILLED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     with loopback_venue(lambda path, body: answer) as venue:
@@ -374,7 +439,9 @@ def test_tls_connections_stay_warm_and_strangers_are_refused(tmp_path):
         for _ in range(3):
             warm.connect()
             assert warm.post("/exchange", b"{}", 5.0).status == 200
+        assert warm.rehearse() and warm.begin("/exchange", b"{}")
+        assert warm.finish(5.0).status == 200
         assert warm.connects == 1
         warm.close()
         assert isinstance(client_of(url).submit(ORDER), OrderUnknown)  # not signed by anybody we trust
-        assert len(venue.requests) == 3
+        assert len(venue.requests) == 4

@@ -153,6 +153,27 @@ def test_an_exit_leaves_at_once_while_all_lanes_wait(lanes: OrderLanes, gate: Ga
     assert others == {CancelAnswered, OrderSettled}
 
 
+def test_an_armed_exit_is_written_before_dispatch_returns(
+    lanes: OrderLanes, client: HyperliquidClient, venue: LoopbackVenue, inbox: Inbox
+) -> None:
+    """Its bytes do not wait for a thread to wake, and they go once."""
+    opened = venue.connections
+    lanes.dispatch(EXIT, client.presign(ORDER))
+    assert isinstance(inbox.get(timeout=BOUND_S), OrderAccepted)
+    assert kinds(venue).count("order") == 1
+    assert venue.connections == opened
+
+
+def test_rehearsals_open_dead_connections_again(lanes: OrderLanes, venue: LoopbackVenue, inbox: Inbox) -> None:
+    opened = venue.connections
+    venue.hang_up()
+    for _ in range(WARM_LANES):
+        lanes.rehearse()
+    for _ in range(WARM_LANES):
+        inbox.next(ClockOffset)
+    assert venue.connections == opened + WARM_LANES
+
+
 def test_a_lane_that_opens_its_connection_is_not_counted_free(
     make_lanes: Callable[..., OrderLanes], gate: Gate, inbox: Inbox
 ) -> None:
