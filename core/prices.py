@@ -1,0 +1,145 @@
+"""What prices do: every trade, in order, moves the price, the trail and the exits."""
+
+import msgspec
+
+from core import bars, protection, strategy
+from core.exits import check_exit, follow
+from core.freshness import price_age_ms, with_verdict
+from core.messages import PolledPrice
+from core.model import Book, MarkPrice, Quote, Trade
+from core.turn import Turn
+
+
+def on_trade(turn: Turn, trade: Trade) -> None:
+    """Every trade, in order: price, position, exits, bars."""
+    state = turn.state
+    market = state.markets.get(trade.symbol)
+    if market is None:
+        return
+    rules = turn.rules.markets[trade.symbol]
+    now_ms, price = trade.received_ms, trade.price
+    position = market.position
+    is_judged = position is not None and trade.time_ms >= market.exits_from_ms
+    if position is not None and is_judged:
+        position = follow(position, price, rules.exits, rules.instrument)
+    if trade.time_ms >= market.price_time_ms:
+        market = msgspec.structs.replace(
+            market,
+            current_price=price,
+            price_time_ms=trade.time_ms,
+            price_received_ms=now_ms,
+            price_source="websocket",
+            lag_ms=now_ms + state.offset_ms - trade.time_ms,
+            heard_ms=now_ms,
+            position=position,
+        )
+    else:  # it comes late, behind a newer one: exits hear of it, the price is not set back
+        market = msgspec.structs.replace(market, heard_ms=now_ms, position=position)
+    turn.put(market)
+    if position is not None and is_judged and market.exit_reason is None:
+        reason = check_exit(position, price, now_ms, rules.exits)
+        if reason is not None:
+            protection.begin_exit(turn, trade.symbol, reason)
+    if rules.strategy is not None and rules.bars_from_trades:
+        market, closed = bars.add_trade(turn.market(trade.symbol), trade, rules.timeframe_ms)
+        turn.put(market)
+        if closed:
+            strategy.on_bar_close(turn, trade.symbol)
+    if now_ms - market.noted_ms >= turn.rules.price_note_ms:
+        note_price(turn, trade.symbol)
+
+
+def note_price(turn: Turn, symbol: str) -> None:
+    market = turn.change(symbol, noted_ms=turn.now_ms)
+    fresh = market.lag_ms is not None and market.lag_ms <= turn.rules.risk.max_price_age_ms
+    words = "Polled price update" if market.price_source == "rest" else "Late price update"
+    if fresh and market.price_source == "websocket":
+        words = "Real-time price update"
+    turn.note(
+        "INFO", "price", f"{words}: ${market.current_price:.2f}", symbol=symbol, price=market.current_price,
+        lag_ms=market.lag_ms, source=market.price_source,
+    )  # fmt: skip
+
+
+def on_quote(turn: Turn, quote: Quote) -> None:
+    market = turn.state.markets.get(quote.symbol)
+    if market is None:
+        return
+    lag_ms = quote.received_ms + turn.state.offset_ms - quote.time_ms
+    turn.put(
+        msgspec.structs.replace(
+            market,
+            bid=quote.bid,
+            ask=quote.ask,
+            quote_time_ms=quote.time_ms,
+            quote_received_ms=quote.received_ms,
+            heard_ms=quote.received_ms,
+            lag_ms=lag_ms,
+        )
+    )
+
+
+def on_book(turn: Turn, book: Book) -> None:
+    if book.symbol in turn.state.markets:
+        turn.change(
+            book.symbol,
+            bid=book.bids[0][0] if book.bids else None,
+            ask=book.asks[0][0] if book.asks else None,
+            quote_time_ms=book.time_ms,
+            quote_received_ms=book.received_ms,
+            heard_ms=book.received_ms,
+        )
+
+
+def on_mark(turn: Turn, mark: MarkPrice) -> None:
+    market = turn.state.markets.get(mark.symbol)
+    if market is not None:
+        turn.put(msgspec.structs.replace(market, mark=mark.mark, heard_ms=mark.received_ms))
+
+
+def on_polled(turn: Turn, polled: PolledPrice) -> None:
+    """A price asked for over REST: it moves exits only while it passes the age test (design section 5)."""
+    market = turn.state.markets.get(polled.symbol)
+    time_ms = polled.time_ms if polled.time_ms is not None else turn.venue_now_ms
+    if market is None or time_ms < market.price_time_ms:
+        return
+    rules = turn.market_rules(polled.symbol)
+    lag_ms = turn.venue_now_ms - time_ms
+    market = turn.change(
+        polled.symbol,
+        current_price=polled.price,
+        bid=polled.bid,
+        ask=polled.ask,
+        quote_time_ms=time_ms,
+        quote_received_ms=polled.received_ms,
+        mark=polled.mark if polled.mark is not None else market.mark,
+        price_time_ms=time_ms,
+        price_received_ms=polled.received_ms,
+        price_source="rest",
+        lag_ms=lag_ms,
+        heard_ms=polled.received_ms,
+    )
+    position = market.position
+    if position is not None and lag_ms <= turn.rules.risk.max_price_age_ms:
+        position = follow(position, polled.price, rules.exits, rules.instrument)
+        turn.change(polled.symbol, position=position)
+        reason = check_exit(position, polled.price, turn.now_ms, rules.exits)
+        if reason is not None:
+            protection.begin_exit(turn, polled.symbol, reason)
+    if turn.now_ms - market.noted_ms >= turn.rules.price_note_ms:
+        note_price(turn, polled.symbol)
+    watch_verdict(turn, polled.symbol)
+
+
+def watch_verdict(turn: Turn, symbol: str) -> None:
+    before = turn.market(symbol)
+    after = with_verdict(before, turn.now_ms, turn.rules.risk.max_price_age_ms)
+    if after is before:
+        return
+    turn.put(after)
+    good = after.verdict == "real-time"
+    turn.note(
+        "INFO" if good else "WARNING", "feed_verdict", symbol=symbol, verdict=after.verdict, before=before.verdict,
+        lag_ms=after.lag_ms, age_ms=price_age_ms(after, turn.state, turn.now_ms), source=after.price_source,
+        text="" if good else "no entries",
+    )  # fmt: skip
