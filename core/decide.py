@@ -6,7 +6,7 @@ Pure: the same values in give the same values out. The only clock is the event's
 from collections.abc import Callable
 from typing import Any
 
-from core import lifecycle, orders, positions, prices, protection, reconcile, strategy
+from core import lifecycle, orders, positions, prices, protection, reconcile, records, strategy
 from core.messages import (
     AccountSnapshot,
     AnyAction,
@@ -75,10 +75,10 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
         wait_ms = min(EXIT_RETRY_MS * 2**market.exit_refusals, EXIT_RETRY_MS_MAX)
         refusals = min(market.exit_refusals + 1, 10)
         turn.change(event.symbol, exit_retry_ms=turn.now_ms + wait_ms, exit_refusals=refusals)
-        orders.read_account(turn, "exit rejected")
+        records.read_account(turn, "exit rejected")
     elif record.purpose is Purpose.STOP:
         turn.change(event.symbol, stop_retry_ms=turn.now_ms + protection.RETRY_MS)
-        orders.read_account(turn, "stop rejected")
+        records.read_account(turn, "stop rejected")
         if event.reason is RejectReason.BAD_TRIGGER and protection.unprotected_side(market) is not None:
             protection.begin_exit(turn, event.symbol, ExitReason.STOP_LOSS)
     protection.protect(turn, event.symbol)
@@ -93,7 +93,7 @@ def on_unknown(turn: Turn, event: OrderUnknown) -> None:
 def on_settled(turn: Turn, event: OrderSettled) -> None:
     record = orders.on_settled(turn, event)
     if record is not None and record.purpose is Purpose.STOP and event.status is OrderStatus.ACCEPTED:
-        orders.read_orders(turn, "confirm stop")
+        records.read_orders(turn, "confirm stop")
     protection.protect(turn, event.symbol)
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from core import bars, orders, positions, prices, protection, strategy
+from core import bars, orders, positions, prices, protection, records, strategy
 from core.exits import reprice
 from core.messages import (
     ClockOffset,
@@ -36,7 +36,7 @@ def on_stream_up(turn: Turn, event: StreamUp) -> None:
     if was_polling:
         turn.act(PollPrices(False, "stream is back"))
         turn.note("INFO", "fallback_off", "WebSocket restored, REST polling stopped")
-    orders.read_account(turn, "stream up", with_fills=True)
+    records.read_account(turn, "stream up", with_fills=True)
     for symbol in turn.rules.markets:
         strategy.read_bars(turn, symbol)
 
@@ -112,7 +112,7 @@ def on_started(turn: Turn, event: Started) -> None:
                 "INFO", "position_remembered", symbol=symbol, side=market.position.side.value,
                 size=market.position.size, trail_price=market.position.trail_price,
             )  # fmt: skip
-    orders.read_account(turn, "start", with_fills=True)
+    records.read_account(turn, "start", with_fills=True)
     for symbol in turn.rules.markets:
         strategy.read_bars(turn, symbol)
         orders.settle_due(turn, symbol)
@@ -186,7 +186,7 @@ def on_tick(turn: Turn, event: Tick) -> None:
         leave_all(turn, ExitReason.FLATTEN)
     if turn.now_ms >= turn.state.account_due_ms and turn.now_ms - turn.state.read_account_ms >= 1_000:
         turn.set(account_due_ms=turn.now_ms + 5_000)  # if the answer never comes
-        orders.read_account(turn, "regular", with_fills=not turn.state.stream_up)
+        records.read_account(turn, "regular", with_fills=not turn.state.stream_up)
 
 
 def wake_up(turn: Turn) -> None:
@@ -197,8 +197,8 @@ def wake_up(turn: Turn) -> None:
             turn.change(symbol, naked_since_ms=turn.now_ms)
         for record in market.orders.values():
             if record.accepted_ms is not None and record.is_live:
-                orders.put_record(turn, msgspec.structs.replace(record, accepted_ms=turn.now_ms))
-    orders.read_account(turn, "woke up", with_fills=True)
+                records.put_record(turn, msgspec.structs.replace(record, accepted_ms=turn.now_ms))
+    records.read_account(turn, "woke up", with_fills=True)
 
 
 def watch_time_limit(turn: Turn, symbol: str) -> None:

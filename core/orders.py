@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
+from core import records
 from core.messages import (
     Cancel,
     CancelAnswered,
@@ -12,8 +13,6 @@ from core.messages import (
     OrderSettled,
     OrderUnknown,
     OrderUpdate,
-    ReadAccount,
-    ReadOrders,
     Reconnect,
     RejectReason,
     Settle,
@@ -21,7 +20,7 @@ from core.messages import (
 )
 from core.model import Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from core.positions import raise_filled
-from core.state import MarketState, OrderRecord
+from core.state import OrderRecord
 from core.turn import Turn
 
 ENTRY_LIFE_MS = 5_000  # an entry that arrives later than this is not wanted any more
@@ -61,7 +60,7 @@ def aggressive_order(turn: Turn, symbol: str, side: Side, size: Decimal, purpose
 def send(turn: Turn, order: Order, purpose: Purpose, reason: str) -> None:
     """Record the order as SENT and hand it out, in this order in the journal too."""
     record = OrderRecord(order, purpose, OrderStatus.SENT, turn.now_ms, reason)
-    put_record(turn, record)
+    records.put_record(turn, record)
     turn.dirty(order.symbol, clean=False, armed=None)
     turn.act(Submit(order, purpose, reason))
     turn.note(
@@ -81,15 +80,6 @@ def send(turn: Turn, order: Order, purpose: Purpose, reason: str) -> None:
 # --- records --------------------------------------------------------------------------------------------------------
 
 
-def put_record(turn: Turn, record: OrderRecord) -> OrderRecord:
-    """Keep `record`, stamped when it is final; returns it as kept."""
-    market = turn.market(record.order.symbol)
-    if record.status.is_final and record.final_ms is None:
-        record = msgspec.structs.replace(record, final_ms=turn.now_ms)
-    turn.change(market.symbol, orders={**market.orders, record.order.client_id: record})
-    return record
-
-
 def drop_old_records(turn: Turn, symbol: str) -> None:
     orders = turn.market(symbol).orders
     kept = {
@@ -99,14 +89,6 @@ def drop_old_records(turn: Turn, symbol: str) -> None:
     }
     if len(kept) != len(orders):
         turn.change(symbol, orders=kept)
-
-
-def find_record(market: MarketState, client_id: str | None, order_id: int | None) -> OrderRecord | None:
-    if client_id is not None and client_id in market.orders:
-        return market.orders[client_id]
-    if order_id is None:
-        return None
-    return next((record for record in market.orders.values() if record.order_id == order_id), None)
 
 
 def with_status(turn: Turn, record: OrderRecord, status: OrderStatus, order_id: int | None) -> OrderRecord:
@@ -126,14 +108,14 @@ def with_status(turn: Turn, record: OrderRecord, status: OrderStatus, order_id: 
         record = msgspec.structs.replace(
             record, status=status, order_id=order_id, settle_ms=None, accepted_ms=record.accepted_ms or accepted_ms
         )
-    return put_record(turn, record)
+    return records.put_record(turn, record)
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
 def on_accepted(turn: Turn, event: OrderAccepted) -> None:
-    record = find_record(turn.market(event.symbol), event.client_id, event.order_id)
+    record = records.find_record(turn.market(event.symbol), event.client_id, event.order_id)
     if record is None or record.status.is_final:
         _note_late(turn, event.client_id, event.symbol, "accepted")
         if record is None:
@@ -153,12 +135,12 @@ def on_accepted(turn: Turn, event: OrderAccepted) -> None:
     turn.note(level, "order_accepted", client_id=event.client_id, symbol=event.symbol, order_id=event.order_id)
     if record.purpose is Purpose.STOP and record.is_live:
         turn.dirty(event.symbol)
-        read_orders(turn, "confirm stop")
+        records.read_orders(turn, "confirm stop")
 
 
 def on_rejected(turn: Turn, event: OrderRejected) -> OrderRecord | None:
     """Record the refusal; the caller decides what it means for exit and protection."""
-    record = find_record(turn.market(event.symbol), event.client_id, None)
+    record = records.find_record(turn.market(event.symbol), event.client_id, None)
     if record is None or record.status.is_final:
         _note_late(turn, event.client_id, event.symbol, "rejected")
         return None
@@ -200,14 +182,16 @@ def halt(turn: Turn, reason: str) -> None:
 
 def on_unknown(turn: Turn, event: OrderUnknown) -> None:
     """Note the doubt and when to ask; `settle_due` asks."""
-    record = find_record(turn.market(event.symbol), event.client_id, None)
+    record = records.find_record(turn.market(event.symbol), event.client_id, None)
     if record is None or record.status.is_final:
         _note_late(turn, event.client_id, event.symbol, "unknown")
         return
     delay_ms = min(10_000, 500 * 2 ** min(record.noops_sent, 5)) if record.noops_sent else 0
     if record.noops_sent == 0 and record.purpose is Purpose.EXIT:
         delay_ms = EXIT_SETTLE_MS
-    put_record(turn, msgspec.structs.replace(record, status=OrderStatus.UNKNOWN, settle_ms=turn.now_ms + delay_ms))
+    records.put_record(
+        turn, msgspec.structs.replace(record, status=OrderStatus.UNKNOWN, settle_ms=turn.now_ms + delay_ms)
+    )
     turn.note(
         "WARNING", "order_unknown", client_id=event.client_id, symbol=event.symbol, error=event.error,
         purpose=record.purpose.value, tries=record.noops_sent, notify=record.noops_sent == 3,
@@ -225,7 +209,9 @@ def settle_due(turn: Turn, symbol: str) -> None:
         if record.status is OrderStatus.UNKNOWN and record.settle_ms is not None and record.settle_ms <= turn.now_ms:
             turn.act(Settle(record.order, record.noops_sent))
             again_ms = turn.now_ms + SETTLE_AGAIN_MS
-            put_record(turn, msgspec.structs.replace(record, settle_ms=again_ms, noops_sent=record.noops_sent + 1))
+            records.put_record(
+                turn, msgspec.structs.replace(record, settle_ms=again_ms, noops_sent=record.noops_sent + 1)
+            )
 
 
 def ask_missing_fills(turn: Turn, symbol: str) -> None:
@@ -233,15 +219,15 @@ def ask_missing_fills(turn: Turn, symbol: str) -> None:
     for record in turn.market(symbol).orders.values():
         late = record.final_ms is not None and turn.now_ms - record.final_ms > FILLS_LATE_MS
         if late and record.booked_size < record.filled_size and not record.fills_asked:
-            put_record(turn, msgspec.structs.replace(record, fills_asked=True))
+            records.put_record(turn, msgspec.structs.replace(record, fills_asked=True))
             turn.note("WARNING", "fills_missing", client_id=record.order.client_id, symbol=symbol)
-            read_account(turn, "fills missing", with_fills=True)
+            records.read_account(turn, "fills missing", with_fills=True)
             if turn.state.stream_up:
                 turn.act(Reconnect("fills are missing on the stream"))
 
 
 def on_settled(turn: Turn, event: OrderSettled) -> OrderRecord | None:
-    record = find_record(turn.market(event.symbol), event.client_id, event.order_id)
+    record = records.find_record(turn.market(event.symbol), event.client_id, event.order_id)
     if record is None or record.status.is_final:
         _note_late(turn, event.client_id, event.symbol, "settled")
         if record is None:
@@ -255,7 +241,7 @@ def on_settled(turn: Turn, event: OrderSettled) -> OrderRecord | None:
     if event.filled_size > record.filled_size:
         price = turn.market(event.symbol).reference_price(record.order.side)
         raise_filled(turn, record, event.filled_size, price or record.order.price)
-    read_account(turn, "order settled", with_fills=True)
+    records.read_account(turn, "order settled", with_fills=True)
     return record
 
 
@@ -265,10 +251,10 @@ def on_settled(turn: Turn, event: OrderSettled) -> OrderRecord | None:
 def on_update(turn: Turn, event: OrderUpdate) -> None:
     """It ends orders and stops. The position follows fills, not this."""
     market = turn.market(event.symbol)
-    record = find_record(market, event.client_id, event.order_id)
+    record = records.find_record(market, event.client_id, event.order_id)
     if record is not None and record.order_id is None:
         record = msgspec.structs.replace(record, order_id=event.order_id)
-        put_record(turn, record)
+        records.put_record(turn, record)
     if not event.status.is_final:
         return
     stop = next((stop for stop in market.stops if stop.order_id == event.order_id), None)
@@ -281,14 +267,14 @@ def on_update(turn: Turn, event: OrderUpdate) -> None:
             order_id=event.order_id, trigger_price=stop.trigger_price, status=event.venue_status,
         )  # fmt: skip
         if not asked:
-            read_account(turn, "stop gone")
+            records.read_account(turn, "stop gone")
     elif record is not None and record.is_live:
         record = with_status(turn, record, event.status, event.order_id)
         turn.dirty(event.symbol)
         turn.note(
             "INFO", "order_ended", client_id=record.order.client_id, symbol=event.symbol, status=event.venue_status
         )
-        read_account(turn, "order ended")
+        records.read_account(turn, "order ended")
     if fired and (stop is not None or (record is not None and record.purpose is Purpose.STOP)):
         turn.change(event.symbol, stop_fired_ms=turn.now_ms)
 
@@ -299,7 +285,7 @@ def on_cancel_answered(turn: Turn, event: CancelAnswered) -> None:
         turn.dirty(event.symbol, stops=tuple(stop for stop in market.stops if stop.order_id != event.order_id))
         turn.note("DEBUG", "order_canceled", symbol=event.symbol, order_id=event.order_id)
         if market.position is None:
-            read_account(turn, "after a cancel")
+            records.read_account(turn, "after a cancel")
         return
     turn.note("WARNING", "cancel_failed", symbol=event.symbol, order_id=event.order_id, error=event.error)
 
@@ -313,23 +299,6 @@ def cancel(turn: Turn, symbol: str, order_id: int, reason: str) -> None:
     turn.change(symbol, stops=stops)
     turn.act(Cancel(symbol, order_id, turn.next_nonce(), reason))
     turn.note("INFO", "cancel_sent", symbol=symbol, order_id=order_id, reason=reason)
-
-
-# --- asking the venue -------------------------------------------------------------------------------------------------
-
-
-def read_orders(turn: Turn, reason: str) -> None:
-    turn.set(read_orders_ms=turn.now_ms)
-    turn.act(ReadOrders(reason))
-
-
-def read_account(turn: Turn, reason: str, with_fills: bool = False) -> None:
-    """Ask for the account; requests pile up to one: the shell runs one at a time and remembers that another is due.
-
-    With the fills since the last one known when the stream may have missed some: each read costs IP weight (page 7.1).
-    """
-    turn.set(read_account_ms=turn.now_ms)
-    turn.act(ReadAccount(turn.state.last_fill_ms if with_fills else None, reason))
 
 
 def _note_late(turn: Turn, client_id: str, symbol: str, what: str) -> None:

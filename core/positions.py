@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import msgspec
 
+from core import records
 from core.exits import open_position, reprice
-from core.messages import ReadAccount
 from core.model import ZERO, Fill, OrderStatus, Side
 from core.state import ExitReason, MarketState, OrderRecord, Position
 from core.turn import Turn
@@ -25,18 +25,12 @@ def held(market: MarketState) -> Decimal:
     return ZERO if position is None else position.side.sign * position.size
 
 
-def find_record(market: MarketState, fill: Fill) -> OrderRecord | None:
-    if fill.client_id is not None and fill.client_id in market.orders:
-        return market.orders[fill.client_id]
-    return next((record for record in market.orders.values() if record.order_id == fill.order_id), None)
-
-
 def on_fill(turn: Turn, fill: Fill) -> None:
     """Book one execution, once. Whose it was decides how the position follows."""
     if fill.fill_id in turn.state.fill_ids or fill.symbol not in turn.state.markets:
         return
     market = turn.market(fill.symbol)
-    record = find_record(market, fill)
+    record = records.find_record(market, fill.client_id, fill.order_id)
     if fill.is_snapshot and record is None and fill.time_ms < turn.state.history_from_ms:
         return  # history from before this bot looked: neither today's profit nor news
     book(turn, fill)
@@ -51,7 +45,7 @@ def on_fill(turn: Turn, fill: Fill) -> None:
     elif not fill.is_snapshot:
         _fill_of_others(turn, fill)
     elif turn.now_ms - turn.state.read_account_ms >= READ_SPACING_MS:
-        _read_account(turn, "fill found in the history")
+        records.read_account(turn, "fill found in the history")
     turn.change(fill.symbol, moved_ms=max(turn.market(fill.symbol).moved_ms, fill.time_ms))
 
 
@@ -87,12 +81,12 @@ def _fill_of_ours(turn: Turn, record: OrderRecord, fill: Fill) -> None:
     if is_whole and not was_final:  # the answer may be lost: nothing more can come of this order
         record = msgspec.structs.replace(record, status=OrderStatus.FILLED, final_ms=turn.now_ms, settle_ms=None)
     record = msgspec.structs.replace(record, booked_size=booked, order_id=fill.order_id)
-    _put(turn, record)
+    records.put_record(turn, record)
     if booked <= record.filled_size or (fill.is_snapshot and was_final):
         return
     market = turn.market(fill.symbol)
     if fill.start_position is not None and fill.time_ms <= market.snapshot_ms and _after(fill) == held(market):
-        _put(turn, msgspec.structs.replace(record, filled_size=booked))
+        records.put_record(turn, msgspec.structs.replace(record, filled_size=booked))
         return  # a snapshot of the account has told us already
     raise_filled(turn, record, booked, fill.price)
 
@@ -110,7 +104,7 @@ def _fill_of_others(turn: Turn, fill: Fill) -> None:
         turn.note(
             "WARNING", "position_unclear", symbol=fill.symbol, ours=held(market), venue_before=fill.start_position
         )
-    _read_account(turn, "fill not of an order of this run")
+    records.read_account(turn, "fill not of an order of this run")
 
 
 def _after(fill: Fill) -> Decimal:
@@ -134,7 +128,7 @@ def raise_filled(turn: Turn, record: OrderRecord, total: Decimal, price: Decimal
     if is_answer and record.order.reduce_only:
         ours = held(market)
         news = min(news, abs(ours)) if ours * record.order.side.sign < 0 else ZERO
-    _put(turn, msgspec.structs.replace(record, filled_size=record.filled_size + news))
+    records.put_record(turn, msgspec.structs.replace(record, filled_size=record.filled_size + news))
     if news > 0:
         order = record.order
         move_position(turn, order.symbol, order.side, news, price, record.reason, None)
@@ -178,7 +172,7 @@ def _close(turn: Turn, symbol: str, position: Position, price: Decimal, reason: 
         "INFO", "position_closed", symbol=symbol, side=position.side.value, size=position.size, price=price,
         pnl_before_fees=f"{gain:.4f}", reason=reason, notify=True,
     )  # fmt: skip
-    _read_account(turn, "verify flat")
+    records.read_account(turn, "verify flat")
 
 
 def _turn_round(
@@ -211,13 +205,3 @@ def close_position(turn: Turn, symbol: str) -> None:
         symbol, position=None, exit_reason=None, armed=None, naked_since_ms=None, clean=False, flat_seen=False,
         liquidation_price=None,
     )  # fmt: skip
-
-
-def _put(turn: Turn, record: OrderRecord) -> None:
-    market = turn.market(record.order.symbol)
-    turn.change(market.symbol, orders={**market.orders, record.order.client_id: record})
-
-
-def _read_account(turn: Turn, reason: str) -> None:
-    turn.set(read_account_ms=turn.now_ms)
-    turn.act(ReadAccount(None, reason))

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from core import orders
+from core import orders, records
 from core.exits import inside_liquidation, is_crossed, stop_level, tighter_tick
 from core.messages import Arm
 from core.model import ZERO, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce, WorkingOrder
@@ -103,12 +103,12 @@ def await_listing(turn: Turn, market: MarketState, pending: list[OrderRecord]) -
     for record in pending:
         if record.accepted_ms is not None and turn.now_ms - record.accepted_ms > LISTING_MS:
             turn.note("WARNING", "stop_not_listed", symbol=market.symbol, client_id=record.order.client_id)
-            orders.put_record(turn, msgspec.structs.replace(record, status=OrderStatus.CANCELED))
+            records.put_record(turn, msgspec.structs.replace(record, status=OrderStatus.CANCELED))
     if (
         any(record.status is OrderStatus.ACCEPTED for record in pending)
         and turn.now_ms - turn.state.read_orders_ms >= READ_AGAIN_MS
     ):
-        orders.read_orders(turn, "confirm stop")
+        records.read_orders(turn, "confirm stop")
 
 
 def place_missing(turn: Turn, market: MarketState, position: Position, level: Decimal) -> None:
@@ -249,7 +249,7 @@ def clean_up(turn: Turn, market: MarketState) -> None:
         return  # an entry or exit in flight: its outcome comes first
     for record in live:
         if record.accepted_ms is not None and turn.now_ms - record.accepted_ms > LISTING_MS:
-            orders.put_record(turn, msgspec.structs.replace(record, status=OrderStatus.CANCELED))
+            records.put_record(turn, msgspec.structs.replace(record, status=OrderStatus.CANCELED))
     if market.flat_seen:
         for stop in market.stops:
             if stop.cancel_ms is None or turn.now_ms - stop.cancel_ms >= CANCEL_AGAIN_MS:
@@ -257,7 +257,7 @@ def clean_up(turn: Turn, market: MarketState) -> None:
     pause_ms = min(READ_AGAIN_MS * 2**market.clean_tries, READ_AGAIN_MS_MAX)
     if turn.now_ms - max(market.clean_read_ms, turn.state.read_account_ms) >= pause_ms:
         turn.change(market.symbol, clean_tries=min(market.clean_tries + 1, 10), clean_read_ms=turn.now_ms)
-        orders.read_account(turn, "verify flat")
+        records.read_account(turn, "verify flat")
 
 
 def apply_listing(turn: Turn, symbol: str, listed: tuple[WorkingOrder, ...], requested_ms: int) -> None:
