@@ -13,6 +13,8 @@ from core.messages import (
     AccountSnapshot,
     CancelAnswered,
     ClockOffset,
+    Modify,
+    ModifyAnswered,
     OrderSettled,
     OrderUnknown,
     PolledPrice,
@@ -321,6 +323,9 @@ class HyperliquidClient:
                 received_ms=self._clock.now_ms(), symbol=symbol, order_id=order_id, gone=False, error=network_text(e)
             )
         return wire.cancel_answer(symbol, order_id, answer.status, answer.body, self._clock.now_ms())
+
+    def modify(self, action: Modify) -> ModifyAnswered:
+        raise AssertionError("a stop is moved by placing the tighter one and canceling the other (page 8.4)")
 
     def set_leverage(self, symbol: str, leverage: int, nonce: int) -> None:
         """Keeps the market's margin mode as the user set it; asks the venue for nothing when nothing changes."""

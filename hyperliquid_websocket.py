@@ -58,6 +58,9 @@ class HyperliquidWebSocketClient:
     def reconnect(self, reason: str) -> None:
         self._stream.reconnect(reason)
 
+    def watch(self, contract_ids: Sequence[str]) -> None:
+        """Nothing to do: the venue itself states what positions in other markets are worth."""
+
     def stay_keen(self, on: bool) -> None:
         self._stream.stay_keen(on)
 

@@ -67,6 +67,8 @@ def market_rules(settings: Settings, instruments: Mapping[str, Instrument]) -> R
         price_note_ms=int(settings.logging.price_every_s * 1000),
         can_reduce_only=settings.venue == "hyperliquid",
         position_stops=settings.venue == "hyperliquid",
+        price_stream="hyperliquid" if settings.use_stream else None,
+        fill_stream="hyperliquid" if settings.use_stream else None,
     )
 
 

@@ -13,6 +13,7 @@ from core.model import (
     Bar,
     Book,
     Fill,
+    Instrument,
     MarkPrice,
     Order,
     OrderStatus,
@@ -151,6 +152,10 @@ class RejectReason(enum.Enum):
     CREDENTIALS = "CREDENTIALS"  # signature, agent, account
     MALFORMED = "MALFORMED"  # 4xx about the request itself
     HALTED = "HALTED"  # trading halted or market delisted
+    BRACKETS = "BRACKETS"  # the account is in Position Brackets mode (TopstepX page 2.7)
+    OUTSIDE_HOURS = "OUTSIDE_HOURS"
+    DUPLICATE_ID = "DUPLICATE_ID"  # the client_id has been used before: our order exists already
+    ACCOUNT = "ACCOUNT"  # locked out, violated, or not ours to trade
     OTHER = "OTHER"
 
 
@@ -204,6 +209,7 @@ class OrderUpdate(Event, frozen=True):
     venue_status: str  # as the venue spells it, for the log
     size_left: Decimal
     time_ms: int
+    working: WorkingOrder | None = None  # the order as it works now, where the news says so (TopstepX)
 
 
 class CancelAnswered(Event, frozen=True):
@@ -211,6 +217,36 @@ class CancelAnswered(Event, frozen=True):
     order_id: int
     gone: bool  # canceled now, or no longer there: either way it cannot fill from here on
     error: str | None  # why it is unknown or refused, when not gone
+
+
+class ModifyAnswered(Event, frozen=True):
+    """What the venue said to a Modify. `done`: taken (read the new level back); None: nobody knows, read the order."""
+
+    symbol: str
+    order_id: int
+    done: bool | None
+    reason: RejectReason | None  # when refused
+    error: str | None
+
+
+class AccountUpdate(Event, frozen=True):
+    """News of the account from the user stream (TopstepX GatewayUserAccount)."""
+
+    balance: Decimal  # realised, fees taken off; open profit is not in it
+    can_trade: bool
+
+
+class PositionUpdate(Event, frozen=True):
+    """News of a position from the user stream (TopstepX GatewayUserPosition); `position.size` 0: it is closed."""
+
+    position: VenuePosition
+
+
+class ContractRolled(Event, frozen=True):
+    """The venue trades another month under this symbol now."""
+
+    symbol: str
+    instrument: Instrument  # the new month's
 
 
 class WorkingOrders(Event, frozen=True):
@@ -229,6 +265,9 @@ class AccountSnapshot(Event, frozen=True):
     orders: tuple[WorkingOrder, ...]
     requested_ms: int  # our clock, before the first request left
     time_ms: int  # venue clock of the position read
+    balance: Decimal | None = None  # realised cash, fees taken off, where the venue names it (TopstepX)
+    has_open_pnl: bool = True  # False: `equity` is the balance alone (TopstepX names no open profit)
+    can_trade: bool = True  # False: the venue has locked the account
 
 
 class RequestBudget(Event, frozen=True):
@@ -278,6 +317,10 @@ AnyEvent = (
     | CancelAnswered
     | WorkingOrders
     | AccountSnapshot
+    | ModifyAnswered
+    | AccountUpdate
+    | PositionUpdate
+    | ContractRolled
     | RequestBudget
     | KeyExpiry
     | ReadFailed
@@ -318,6 +361,23 @@ class Cancel(Action, frozen=True):
     order_id: int
     nonce: int
     reason: str
+
+
+class Modify(Action, frozen=True):
+    """Change a working order in place; what is None stays as it is. The answer is `ModifyAnswered`."""
+
+    symbol: str
+    order_id: int
+    size: Decimal | None
+    trigger_price: Decimal | None
+    price: Decimal | None
+    reason: str
+
+
+class Watch(Action, frozen=True):
+    """Subscribe the prices of contracts outside the config, because the account holds them (TopstepX)."""
+
+    contract_ids: tuple[str, ...]
 
 
 class Settle(Action, frozen=True):
@@ -374,4 +434,18 @@ class Stop(Action, frozen=True):
     reason: str
 
 
-AnyAction = Submit | Arm | Cancel | Settle | ReadOrders | ReadAccount | ReadBars | Reconnect | PollPrices | Note | Stop
+AnyAction = (
+    Submit
+    | Arm
+    | Cancel
+    | Modify
+    | Settle
+    | ReadOrders
+    | ReadAccount
+    | ReadBars
+    | Reconnect
+    | PollPrices
+    | Watch
+    | Note
+    | Stop
+)

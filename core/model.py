@@ -64,6 +64,7 @@ class Purpose(enum.Enum):
     ENTRY = "ENTRY"
     EXIT = "EXIT"
     STOP = "STOP"  # the protection that rests at the venue
+    TARGET = "TARGET"  # a take-profit that rests there too (TopstepX)
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -78,6 +79,7 @@ class Instrument(msgspec.Struct, frozen=True):
     multiplier: Decimal = Decimal(1)  # account currency per 1.0 of price, per unit (tick_value / tick_size)
     min_notional: Decimal = ZERO  # account currency; a full close is exempt
     max_leverage: int = 1
+    contract_id: str = ""  # TopstepX: the month traded under this symbol, CON.F.US.MGC.Z26; Hyperliquid: none
 
     def tick_at(self, price: Decimal) -> Decimal:
         """Smallest price step at `price` (> 0). Hyperliquid rule: protocol page 6.1."""
@@ -161,6 +163,16 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     volume: Decimal
 
 
+class Bracket(msgspec.Struct, frozen=True):
+    """Stop and target that the venue hangs on an entry, in ticks from its fill price; both above 0.
+
+    The venue wants them signed by side: that is the client's business (TopstepX page 2.7).
+    """
+
+    stop_ticks: int
+    target_ticks: int | None = None
+
+
 class Order(msgspec.Struct, frozen=True):
     """Our request, complete: whoever holds it can send it without asking anything."""
 
@@ -178,6 +190,7 @@ class Order(msgspec.Struct, frozen=True):
         0  # Hyperliquid: signing nonce, ms; chosen by the decision so that the journal knows it before it is sent
     )
     expires_ms: int | None = None  # venue clock: refused on arrival after this; does not end a resting order
+    bracket: Bracket | None = None  # TopstepX entries in Auto OCO mode
 
 
 class Fill(msgspec.Struct, frozen=True, tag=True):
@@ -200,7 +213,11 @@ class Fill(msgspec.Struct, frozen=True, tag=True):
 
 
 class WorkingOrder(msgspec.Struct, frozen=True):
-    """An order as the venue lists it now. Source: Hyperliquid `frontendOpenOrders`."""
+    """An order as the venue lists it now. Sources: Hyperliquid `frontendOpenOrders`; TopstepX `Order/searchOpen`.
+
+    TopstepX has no reduce-only: `client_id` is the whole customTag (children inherit it with -SL or -TP behind it), a
+    stop has its level in `trigger_price` and in `price`, a target (a limit order) has `trigger_price` None.
+    """
 
     symbol: str
     side: Side
@@ -213,6 +230,7 @@ class WorkingOrder(msgspec.Struct, frozen=True):
     reduce_only: bool
     whole_position: bool
     time_ms: int
+    parent_id: int | None = None  # TopstepX: the entry this bracket child belongs to
 
 
 class VenuePosition(msgspec.Struct, frozen=True):
@@ -225,3 +243,5 @@ class VenuePosition(msgspec.Struct, frozen=True):
     liquidation_price: Decimal | None
     leverage: int
     is_cross: bool
+    multiplier: Decimal = Decimal(1)  # of its instrument: account currency per 1.0 of price, per unit
+    contract_id: str = ""  # TopstepX: what to subscribe for its price

@@ -8,6 +8,8 @@ from core.messages import (
     AccountSnapshot,
     CancelAnswered,
     ClockOffset,
+    Modify,
+    ModifyAnswered,
     OrderAccepted,
     OrderRejected,
     OrderSettled,
@@ -69,6 +71,9 @@ class VenueClient(Protocol):
 
     def cancel(self, symbol: str, order_id: int, nonce: int) -> CancelAnswered: ...
 
+    def modify(self, action: Modify) -> ModifyAnswered:
+        """Change a working order in place. Only where the venue has no gap-free other way (TopstepX)."""
+
     def settle(self, order: Order, noops_sent: int) -> OrderSettled | OrderUnknown:
         """Make sure `order` cannot go live later, and say what became of it; OrderUnknown: ask again."""
 
@@ -91,6 +96,9 @@ class VenueStream(Protocol):
 
     def reconnect(self, reason: str) -> None:
         """Drop the connection and connect again at once; safe from any thread."""
+
+    def watch(self, contract_ids: Sequence[str]) -> None:
+        """Bring the prices of these as well; safe from any thread."""
 
     def stay_keen(self, on: bool) -> None:
         """While on, the thread keeps its reading path warm; safe from any thread."""
