@@ -1,4 +1,4 @@
-"""The venue's weight per IP and minute, counted before it is spent (protocol page 7.1)."""
+"""What a venue lets us ask in a window of time, counted before it is spent."""
 
 import threading
 from collections import deque
@@ -10,15 +10,25 @@ WINDOW_MS = 60_000
 
 
 class WeightBudget:
-    """A sliding minute of request weight, shared by every client of this process.
+    """A sliding window of request weight, shared by every client of this process.
 
+    Hyperliquid: weight by IP and minute (page 7.1). TopstepX: requests, in two windows (page 1.6); whether those slide
+    or are fixed is unverified, and what fits every sliding window fits every fixed one.
     Actions (orders, cancels, noops) always go and are only written down; reads leave `reserve` to them and wait
     for their turn, or give up. The lock is the exception to "no locks": the count belongs to the IP, hence to all
     threads at once, and it is held for microseconds, never while anybody waits.
     """
 
-    def __init__(self, clock: Clock, *, capacity: int = 1200, reserve: int = 200, wait_s_max: float = 5.0) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        capacity: int = 1200,
+        reserve: int = 200,
+        wait_s_max: float = 5.0,
+        window_ms: int = WINDOW_MS,
+    ) -> None:
+        self._clock, self._window_ms = clock, window_ms
         self._reads_may_use = capacity - reserve
         self._wait_s_max = wait_s_max
         self._lock = threading.Lock()
@@ -28,7 +38,7 @@ class WeightBudget:
         self.capacity = capacity
 
     def used(self) -> int:
-        """Weight spent in the last minute; may exceed what reads are allowed, for actions always go."""
+        """Weight spent in the window that ends now; may exceed what reads are allowed, for actions always go."""
         with self._lock:
             self._forget(self._clock.now_ms())
             return self._used
@@ -51,7 +61,8 @@ class WeightBudget:
         waited_s = 0.0
         while (delay_s := self._try(weight)) > 0:
             if waited_s + delay_s > self._wait_s_max or self._clock.wait(stop, delay_s):
-                raise VenueUnavailable(f"request budget: {self.used()} of {self.capacity} a minute", retry_s=delay_s)
+                text = f"request budget: {self.used()} of {self.capacity} in {self._window_ms // 1000} s"
+                raise VenueUnavailable(text, retry_s=delay_s)
             waited_s += delay_s
 
     def _try(self, weight: int) -> float:
@@ -59,7 +70,7 @@ class WeightBudget:
         with self._lock:
             now_ms = self._clock.now_ms()
             self._forget(now_ms)
-            if 0 < (held_ms := self._held_until_ms - now_ms) <= WINDOW_MS:  # longer: the clock was set back
+            if 0 < (held_ms := self._held_until_ms - now_ms) <= self._window_ms:  # longer: the clock was set back
                 return held_ms / 1000
             if self._used + weight <= self._reads_may_use or not self._used:
                 self._add(now_ms, weight)
@@ -71,8 +82,8 @@ class WeightBudget:
         for spent_ms, spent in self._spent:
             excess -= spent
             if excess <= 0:
-                return spent_ms + WINDOW_MS - now_ms
-        return WINDOW_MS  # more than reads may ever use: wait for an empty minute
+                return spent_ms + self._window_ms - now_ms
+        return self._window_ms  # more than reads may ever use: wait for an empty window
 
     def _add(self, now_ms: int, weight: int) -> None:
         self._spent.append((now_ms, weight))
@@ -81,5 +92,5 @@ class WeightBudget:
     def _forget(self, now_ms: int) -> None:
         if self._spent and self._spent[-1][0] > now_ms:  # the clock was set back: count it all as spent just now
             self._spent = deque([(now_ms, self._used)])
-        while self._spent and self._spent[0][0] <= now_ms - WINDOW_MS:
+        while self._spent and self._spent[0][0] <= now_ms - self._window_ms:
             self._used -= self._spent.popleft()[1]

@@ -1,4 +1,4 @@
-"""One warm HTTP connection for POSTs that must reach the venue at most once.
+"""One warm HTTP connection for requests that must reach the venue at most once.
 
 Nothing here repeats a request. A connection that is known to be dead before the first byte is written is replaced;
 whatever goes wrong afterwards is raised, and the caller must treat the request as possibly delivered.
@@ -36,6 +36,8 @@ class NotSent(OSError):
 class Answer(NamedTuple):
     status: int
     body: bytes
+    date: str = ""  # the header, as sent
+    retry_after: str = ""
 
 
 def is_loopback(host: str) -> bool:
@@ -87,16 +89,21 @@ class WarmConnection:
         self._unwritten = b""  # of a request that was begun
         self._rehearsed_ms = 0  # our clock: the connection was seen alive then
         self._used_ms = 0  # our clock; wall time, for a sleeping laptop stops the monotonic one
-        self._heads: dict[str, bytes] = {}
+        self._heads: dict[str, bytes] = {}  # by verb and path
         self.connects = 0
 
-    def post(self, path: str, body: bytes, timeout_s: float) -> Answer:
-        """Send once and read the whole answer within `timeout_s`.
+    def post(self, path: str, body: bytes, timeout_s: float, headers: bytes = b"") -> Answer:
+        """Send once and read the whole answer within `timeout_s`. `headers` are whole lines, each with its CRLF.
 
         Raises NotSent when no byte was written, else one of NETWORK_ERRORS when the outcome is open.
         """
         sock = self.connect()
-        return self._exchange(sock, self._head(path) + b"%d\r\n\r\n" % len(body) + body, timeout_s)
+        return self._exchange(sock, self._request(path, body, headers), timeout_s)
+
+    def get(self, path: str, timeout_s: float) -> Answer:
+        """As post, without a body."""
+        sock = self.connect()
+        return self._exchange(sock, self._head("GET", path) + b"\r\n", timeout_s)
 
     def _exchange(self, sock: socket.socket, unwritten: bytes, timeout_s: float) -> Answer:
         deadline = time.monotonic() + timeout_s
@@ -149,7 +156,7 @@ class WarmConnection:
         self._rehearsed_ms = self._clock.now_ms()
         return True
 
-    def begin(self, path: str, body: bytes) -> bool:
+    def begin(self, path: str, body: bytes, headers: bytes = b"") -> bool:
         """Write a request as far as the socket takes it without waiting; `finish` writes the rest and reads the answer.
 
         False: there is no live connection and nothing was written.
@@ -157,7 +164,7 @@ class WarmConnection:
         sock = self._alive()
         if sock is None:
             return False
-        request = self._head(path) + b"%d\r\n\r\n" % len(body) + body
+        request = self._request(path, body, headers)
         try:
             sock.settimeout(0)
             written = sock.send(request)
@@ -196,13 +203,16 @@ class WarmConnection:
         opener.connect()  # sets TCP_NODELAY
         return opener.sock
 
-    def _head(self, path: str) -> bytes:
-        head = self._heads.get(path)
+    def _request(self, path: str, body: bytes, headers: bytes) -> bytes:
+        return self._head("POST", path) + headers + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+    def _head(self, verb: str, path: str) -> bytes:
+        head = self._heads.get(verb + path)
         if head is None:
-            head = self._heads[path] = (
-                f"POST {self._url.path.rstrip('/')}{path} HTTP/1.1\r\nHost: {self._url.netloc}\r\n"
-                "User-Agent: trading-bot\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
-                "Content-Type: application/json\r\nContent-Length: "
+            content = "Content-Type: application/json\r\n" if verb == "POST" else ""
+            head = self._heads[verb + path] = (
+                f"{verb} {self._url.path.rstrip('/')}{path} HTTP/1.1\r\nHost: {self._url.netloc}\r\n"
+                f"User-Agent: trading-bot\r\nAccept: */*\r\nAccept-Encoding: identity\r\n{content}"
             ).encode("ascii")
         return head
 
@@ -277,4 +287,5 @@ def _read_answer(sock: socket.socket, deadline: float) -> tuple[Answer, bool]:
     response.begin()
     body = response.read()  # raises IncompleteRead for half a body
     incoming.ended = True
-    return Answer(response.status, body), not response.will_close and not reader.peek(1)
+    answer = Answer(response.status, body, response.getheader("Date") or "", response.getheader("Retry-After") or "")
+    return answer, not response.will_close and not reader.peek(1)
