@@ -8,6 +8,7 @@ from core import records
 from core.messages import (
     Cancel,
     CancelAnswered,
+    Note,
     OrderAccepted,
     OrderRejected,
     OrderSettled,
@@ -21,7 +22,7 @@ from core.messages import (
 from core.model import Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from core.positions import raise_filled
 from core.state import OrderRecord
-from core.turn import Turn
+from core.turn import Turn, note
 
 ENTRY_LIFE_MS = 5_000  # an entry that arrives later than this is not wanted any more
 EXIT_LIFE_MS = 15_000
@@ -62,18 +63,23 @@ def send(turn: Turn, order: Order, purpose: Purpose, reason: str) -> None:
     record = OrderRecord(order, purpose, OrderStatus.SENT, turn.now_ms, reason)
     records.put_record(turn, record)
     turn.dirty(order.symbol, clean=False, armed=None)
-    turn.act(Submit(order, purpose, reason))
-    turn.note(
+    turn.act(Submit(order, purpose, reason))  # the shell says order_sent: made here, the line would delay the order
+
+
+def sent_note(action: Submit) -> Note:
+    """The log line of an order that was handed out."""
+    order = action.order
+    return note(
         "INFO",
         "order_sent",
         client_id=order.client_id,
         symbol=order.symbol,
-        purpose=purpose.value,
+        purpose=action.purpose.value,
         side=order.side.value,
         size="position" if order.whole_position else order.size,
         price=order.price if order.trigger_price is None else None,
         trigger_price=order.trigger_price,
-        reason=reason,
+        reason=action.reason,
     )
 
 

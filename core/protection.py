@@ -207,11 +207,14 @@ def is_armed(turn: Turn, market: MarketState, position: Position) -> bool:
     if order is None or price is None or order.size != position.size or order.side is not position.side.opposite:
         return False
     assert order.expires_ms is not None
-    if order.expires_ms - turn.venue_now_ms < ARM_SPARE_MS:
-        return False
-    reach = order.side.sign * (order.price - price) / price
-    wanted = turn.rules.risk.exit_slippage_pct / 100
-    return wanted - 2 * ARM_DRIFT <= reach <= wanted + 2 * ARM_DRIFT
+    return market.armed_from <= price <= market.armed_to and order.expires_ms - turn.venue_now_ms >= ARM_SPARE_MS
+
+
+def armed_range(order: Order, slippage_pct: Decimal) -> tuple[Decimal, Decimal]:
+    """Between which prices the order's limit lies as far off as it should, twice ARM_DRIFT more or less."""
+    sign, wanted = order.side.sign, slippage_pct / 100
+    ends = [order.price / (1 + sign * (wanted + drift)) for drift in (2 * ARM_DRIFT, -2 * ARM_DRIFT)]
+    return min(ends), max(ends)
 
 
 def arm_exit(turn: Turn, symbol: str) -> None:
@@ -229,7 +232,8 @@ def arm_exit(turn: Turn, symbol: str) -> None:
             return
     fresh = orders.aggressive_order(turn, symbol, position.side.opposite, position.size, Purpose.EXIT)
     fresh = msgspec.structs.replace(fresh, expires_ms=turn.venue_now_ms + ARM_LIFE_MS)
-    turn.change(symbol, armed=fresh, armed_ms=turn.now_ms)
+    low, high = armed_range(fresh, turn.rules.risk.exit_slippage_pct)
+    turn.change(symbol, armed=fresh, armed_ms=turn.now_ms, armed_from=low, armed_to=high)
     turn.act(Arm(fresh))
     turn.note("DEBUG", "order_armed", client_id=fresh.client_id, symbol=symbol, size=fresh.size, price=fresh.price)
 

@@ -72,6 +72,26 @@ class VenueStop(msgspec.Struct, frozen=True):
         return self.is_stop and enough and self.side is position.side.opposite
 
 
+class Feed(msgspec.Struct, frozen=True, gc=False):
+    """What one source has brought of one market, as far as its freshness goes (`core.freshness`)."""
+
+    count: int = 0  # updates since the start
+    time_ms: int = 0  # venue clock, in the newest
+    received_ms: int = 0  # our clock
+    late_since_ms: int = 0  # our clock: since when every update was late; 0: the newest was not
+    moved_ms: int = 0  # our clock: when the venue's time last moved forward
+
+
+class Pace(msgspec.Struct, frozen=True, gc=False):
+    """Updates a second, counted over the last full window; None: there was none yet."""
+
+    since_ms: int = 0  # our clock: where the running window began, and the counts then
+    trades: int = 0
+    quotes: int = 0
+    trades_per_s: float | None = None
+    quotes_per_s: float | None = None
+
+
 class MarketState(msgspec.Struct, frozen=True):
     symbol: str
     # prices
@@ -82,9 +102,13 @@ class MarketState(msgspec.Struct, frozen=True):
     moved_ms: int = 0  # venue clock: the position has moved then; older account reads do not know
     snapshot_ms: int = 0  # venue clock of the last account read that was believed
     exits_from_ms: int = 0  # venue clock: older trades say nothing about the position (replays after a start)
-    lag_ms: int | None = None  # venue to us, offset corrected, of the newest price
+    trade_feed: Feed = Feed()
+    quote_feed: Feed = Feed()
+    rest_feed: Feed = Feed()  # prices asked for, whether they are used or not
+    pace: Pace = Pace()
     heard_ms: int = 0  # anything at all about this market
     verdict: str = "silent"
+    rest_verdict: str | None = None  # the same word for rest_feed; None: not known yet
     bid: Decimal | None = None
     ask: Decimal | None = None
     quote_time_ms: int = 0  # venue clock
@@ -108,6 +132,8 @@ class MarketState(msgspec.Struct, frozen=True):
     wish_until_ms: int = 0
     armed: Order | None = None
     armed_ms: int = 0
+    armed_from: Decimal = ZERO  # prices between which the armed order is near enough to what would be built
+    armed_to: Decimal = ZERO
     # protection
     naked_since_ms: int | None = None
     stop_retry_ms: int = 0

@@ -25,6 +25,12 @@ def shown_as(value: object) -> str:
     return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
 
 
+def note(level: str, name: str, text: str = "", notify: bool = False, **fields: object) -> Note:
+    """One log line; a field that is None is left out."""
+    shown = {key: shown_as(value) for key, value in fields.items() if value is not None}
+    return Note(level, name, shown, text, notify)
+
+
 Strategies = Mapping[str, StrategyFunction]  # by symbol; a market without one is guarded only
 
 
@@ -68,8 +74,7 @@ class Turn:
 
     def note(self, level: str, name: str, text: str = "", notify: bool = False, **fields: object) -> None:
         """One log line; a field that is None is left out."""
-        shown = {key: shown_as(value) for key, value in fields.items() if value is not None}
-        self.actions.append(Note(level, name, shown, text, notify))
+        self.actions.append(note(level, name, text, notify, **fields))
 
     def next_client_id(self) -> str:
         """Unique for ever: the run's 64 random bits, then a counter."""

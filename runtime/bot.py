@@ -33,6 +33,7 @@ from core.messages import (
     Tick,
 )
 from core.model import Book, MarkPrice, Order, Purpose, Quote, Trade
+from core.orders import sent_note
 from core.protection import unprotected_side
 from core.risk import daily_pnl, equity_now
 from core.rules import Rules
@@ -253,6 +254,8 @@ class Bot:
         """Log lines and ledger rows of what was put off."""
         untold, self._untold = self._untold, []
         for item, now_ms in untold:
+            if isinstance(item, Submit):
+                self._say(sent_note(item), now_ms)
             if isinstance(item, Note):
                 self._say(item, now_ms)
             else:

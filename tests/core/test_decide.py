@@ -23,8 +23,10 @@ from core.messages import (
     Stop,
     StreamDown,
     StreamUp,
+    Submit,
 )
 from core.model import OrderStatus, OrderType, Purpose, Side, Trade, WorkingOrder
+from core.orders import sent_note
 from core.rules import Distance
 from core.signals import Signal
 from core.state import ExitReason
@@ -80,9 +82,8 @@ def test_story_of_a_position(desk):
 
 def test_every_exit_reason_is_logged_with_its_order(desk):
     desk.protected()
-    desk.trade("51000")
-    sent = [note for note in desk.log if note.name == "order_sent"][-1]
-    assert sent.fields["reason"] == "TAKE_PROFIT"
+    sent = sent_note(of(Submit, desk.trade("51000"))[-1])
+    assert sent.name == "order_sent" and sent.fields["reason"] == "TAKE_PROFIT"
 
 
 # --- P1: fresh --------------------------------------------------------------------------------------------------------
