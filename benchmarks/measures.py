@@ -57,7 +57,8 @@ def took_ms(contest: Running) -> float:
     return (received.at_ns - contest.venue.crossed_ns) / 1e6
 
 
-def tick_to_order(contestant: Contestant, rounds: int, warm_up: int = WARM_UP_ROUNDS) -> Latency:
+def tick_to_order(contestant: Contestant, rounds: int, warm_up: int = WARM_UP_ROUNDS) -> list[float]:
+    """Milliseconds of each round, on a process and a venue of its own."""
     samples_ms = []
     with running(contestant) as contest:
         contest.get_ready()
@@ -66,7 +67,7 @@ def tick_to_order(contestant: Contestant, rounds: int, warm_up: int = WARM_UP_RO
             if number >= warm_up:
                 samples_ms.append(sample_ms)
             contest.arm()
-    return latency(samples_ms)
+    return samples_ms
 
 
 def burst(contestant: Contestant, frames: int) -> Burst:
