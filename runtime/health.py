@@ -67,7 +67,9 @@ class HealthServer:
         self._published, self._host, self._port, self._clock = published, host, port, clock
         self._server: Any = None  # waitress has no types
         self._bound_port = port
-        self._sockets: dict[int, Any] = {}  # of the server's loop
+        self._sockets: dict[int, Any] = {}  # what the server's loop looks at; it ends when there is nothing
+        self._unwatched: dict[int, Any] = {}  # what it looked at before stop()
+        self._woken = threading.Event()
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
@@ -88,10 +90,14 @@ class HealthServer:
         if not self._thread.is_alive():
             return
         if self._ready.wait(timeout_s) and self._server is not None:
-            server = self._server
-            # the loop owns its sockets: closing them from here would pull them away under its select()
-            server.trigger.pull_trigger(lambda: server.asyncore.close_all(self._sockets, ignore_all=True))
+            self._server.trigger.pull_trigger(self._leave_loop)
+            self._woken.set()
         self._thread.join(timeout_s)
+
+    def _leave_loop(self) -> None:
+        """On the server's own thread: its sockets stay open until nobody can be using them any more."""
+        self._unwatched.update(self._sockets)
+        self._sockets.clear()
 
     def _run(self) -> None:
         try:
@@ -105,12 +111,10 @@ class HealthServer:
         self._ready.set()
         log.info(line("health_started", {"url": self.url()}))
         if not self._stopping.is_set():
-            try:
-                server.run()
-            except OSError:  # stop() closes its sockets, perhaps while it looks at them
-                if not self._stopping.is_set():
-                    raise
+            server.run()
+        self._woken.wait()  # stop() and the workers write to the trigger, whose number may soon be another file's
         server.task_dispatcher.shutdown()
+        server.asyncore.close_all(self._unwatched | self._sockets, ignore_all=True)
 
     def _bind(self) -> Any:
         import waitress  # here, not at the top: start-up does not wait for the web libraries

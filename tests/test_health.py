@@ -6,6 +6,7 @@ import logging
 import queue
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal as D
 from pathlib import Path
@@ -89,6 +90,29 @@ def url(published: Published, clock: ManualClock) -> Iterator[str]:
     yield found
     server.stop()
     assert not server._thread.is_alive()
+
+
+def test_a_stop_that_is_slow_to_wake_the_loop_finds_the_waker_open(published: Published, clock: ManualClock) -> None:
+    """A worker wakes the loop as well: it may have ended before our own byte is written, to a number that may by then
+    be another file's."""
+    server = HealthServer(published, "127.0.0.1", 0, clock)
+    server.start()
+    assert server.url() is not None
+    trigger = server._server.trigger
+    wake = trigger._physical_pull
+
+    def wake_twice() -> None:
+        wake()
+        deadline = time.monotonic() + 5
+        while server._sockets and time.monotonic() < deadline:
+            time.sleep(0.001)
+        wake()
+
+    trigger._physical_pull = wake_twice
+    server.stop()
+    assert not server._thread.is_alive()
+    with pytest.raises(OSError):
+        wake()  # closed in the end
 
 
 # --- the snapshot ---------------------------------------------------------------------------------------------------
