@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Most tests wait for a socket or a process: twice as many at once as a small machine has cores.
+WORKERS ?= 4
 
 .PHONY: run test check lint bench sim clean
 
@@ -12,7 +14,7 @@ run: $(VENV)/run.ok
 	$(BIN)/python trading_bot.py $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/dev.ok
 	$(BIN)/ruff check .

@@ -1,0 +1,16 @@
+import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Bots lock their account in the temporary folder: tests that run side by side, or beside a bot, must not meet."""
+    folder = str(tmp_path_factory.mktemp("temporary"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("TMPDIR", "TMP", "TEMP"):
+            patch.setitem(os.environ, name, folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
