@@ -1,4 +1,257 @@
-# NOTE TO THE HELPER WHO OWNS THIS FILE (REST client): at 15:56 UTC the stream helper overwrote your uncommitted file
-# by mistake (same name chosen). Sorry. Please write it again; the hub's shapes are now in topstep_hub_shapes.py and
-# will not touch this name again. Also shared: topstep_symbols.py (root -> ticker), topstep_costs.py, topstep_numbers.py.
-raise ImportError("topstep_shapes.py was overwritten by mistake at 15:56 UTC: its owner must write it again")
+"""TopstepX REST objects to the market's own words. Pure; protocol page 2. Whatever does not fit is BadAnswer."""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from core.model import ZERO, Bar, Fill, Instrument, OrderStatus, Side, VenuePosition, WorkingOrder
+from runtime.dialect import BadFrame
+from topstep_costs import commission
+from topstep_numbers import millis
+
+LIMIT, MARKET, STOP_LIMIT, STOP, TRAILING_STOP = 1, 2, 3, 4, 5  # OrderType, page 2.1
+BUY, SELL = 0, 1  # OrderSide
+LONG, SHORT = 1, 2  # PositionType
+SIDES = {BUY: Side.BUY, SELL: Side.SELL}
+STATUSES = {  # OrderStatus, page 2.1; pending and suspended orders are alive
+    0: OrderStatus.ACCEPTED,
+    1: OrderStatus.ACCEPTED,
+    2: OrderStatus.FILLED,
+    3: OrderStatus.CANCELED,
+    4: OrderStatus.CANCELED,
+    5: OrderStatus.REJECTED,
+    6: OrderStatus.ACCEPTED,
+    7: OrderStatus.ACCEPTED,
+    8: OrderStatus.ACCEPTED,
+}
+TERMINAL = frozenset({2, 3, 4, 5})
+_NAME = re.compile(r"(.+)[FGHJKMNQUVXZ]\d{1,2}")  # ticker, month letter, year
+T = TypeVar("T")
+
+
+class BadAnswer(Exception):
+    """The venue answered, and not what the page says it answers. The text quotes no value."""
+
+
+def decode(body: bytes, shape: type[T]) -> T:
+    """Raises BadAnswer."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise BadAnswer(str(e)) from None
+
+
+def time_of(text: str) -> int:
+    """UTC ms. Raises BadAnswer."""
+    try:
+        return millis(text)
+    except BadFrame:
+        raise BadAnswer("a timestamp that is none") from None
+
+
+def time_text(time_ms: int) -> str:
+    """UTC ms as the venue reads it; before 1970 is 1970."""
+    return datetime.fromtimestamp(max(0, time_ms) / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def ticker_of(name: str) -> str:
+    """MGCZ6 -> MGC, the user's word for it; the root in the contract id is often another (page 2.3)."""
+    found = _NAME.fullmatch(name)
+    return found.group(1) if found else name
+
+
+def finite(value: Decimal, what: str) -> Decimal:
+    if not value.is_finite():
+        raise BadAnswer(f"{what} is not a number")
+    return value
+
+
+def above_zero(value: Decimal | int, what: str) -> Decimal:
+    if not (number := Decimal(value)).is_finite() or number <= 0:
+        raise BadAnswer(f"{what} is not above 0")
+    return number
+
+
+def side_of(number: int) -> Side:
+    if number not in SIDES:
+        raise BadAnswer("unknown side")
+    return SIDES[number]
+
+
+# --- contracts ------------------------------------------------------------------------------------------------------
+
+
+class Contract(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    tickSize: Decimal
+    tickValue: Decimal
+    activeContract: bool = False
+    description: str | None = None
+    symbolId: str | None = None
+
+
+def instrument_of(row: Contract) -> Instrument:
+    """`symbol` is the ticker, whatever the month."""
+    tick = above_zero(row.tickSize, "tickSize")
+    return Instrument(
+        symbol=ticker_of(row.name),
+        asset_id=0,
+        lot_size=Decimal(1),
+        tick_size=tick,
+        multiplier=above_zero(row.tickValue, "tickValue") / tick,
+        contract_id=row.id,
+    )
+
+
+def month_of(contract_id: str) -> tuple[str, str]:
+    """(year, month letter) of CON.F.US.MGC.Z26, to sort by; the letters follow the calendar."""
+    last = contract_id.rpartition(".")[2]
+    return last[1:], last[:1]
+
+
+def active_of(rows: list[Contract]) -> dict[str, Instrument]:
+    """The month traded now by ticker. The catalogue has one a product; of several the nearest is taken."""
+    found: dict[str, Instrument] = {}
+    for row in sorted((row for row in rows if row.activeContract), key=lambda row: month_of(row.id)):
+        instrument = instrument_of(row)
+        found.setdefault(instrument.symbol, instrument)
+    if not found:
+        raise BadAnswer("no active contract")
+    return found
+
+
+# --- orders ---------------------------------------------------------------------------------------------------------
+
+
+class OrderRow(msgspec.Struct):
+    """On REST absent values are null or left out (page 2.5)."""
+
+    id: int
+    contractId: str
+    creationTimestamp: str
+    status: int
+    type: int
+    side: int
+    size: int
+    accountId: int | None = None
+    limitPrice: Decimal | None = None
+    stopPrice: Decimal | None = None
+    fillVolume: int | None = None
+    filledPrice: Decimal | None = None
+    customTag: str | None = None
+    parentOrderId: int | None = None
+    linkedOrderId: int | None = None
+
+
+def order_status(row: OrderRow) -> OrderStatus | None:
+    """None for a number that is not on the page."""
+    status = STATUSES.get(row.status)
+    return OrderStatus.PARTIAL if status is OrderStatus.ACCEPTED and row.fillVolume else status
+
+
+def working_order(row: OrderRow, symbol: str) -> WorkingOrder:
+    """Suspended children have no price yet: 0. A stop-limit is no protection: a gap leaves it unfilled behind."""
+    is_stop = row.type in (STOP, TRAILING_STOP) and row.stopPrice is not None
+    trigger = row.stopPrice if is_stop or row.type == STOP_LIMIT else None
+    price = trigger if is_stop else row.limitPrice
+    return WorkingOrder(
+        symbol=symbol,
+        side=side_of(row.side),
+        order_id=row.id,
+        client_id=row.customTag,
+        size=Decimal(max(0, row.size - (row.fillVolume or 0))),
+        price=finite(price if price is not None else ZERO, "price"),
+        trigger_price=None if trigger is None else finite(trigger, "stopPrice"),
+        is_stop=is_stop,
+        reduce_only=False,
+        whole_position=False,
+        time_ms=time_of(row.creationTimestamp),
+        parent_id=row.parentOrderId,
+    )
+
+
+# --- positions, trades, bars ----------------------------------------------------------------------------------------
+
+
+class PositionRow(msgspec.Struct):
+    contractId: str
+    type: int
+    size: int
+    averagePrice: Decimal
+    accountId: int | None = None
+
+
+def signed_size(row: PositionRow) -> Decimal:
+    if row.size < 0 or (row.size > 0 and row.type not in (LONG, SHORT)):
+        raise BadAnswer("a position that is neither long nor short")
+    return Decimal(-row.size if row.type == SHORT else row.size)
+
+
+def position_of(row: PositionRow, symbol: str, multiplier: Decimal) -> VenuePosition:
+    """The venue states no open profit, no leverage and no liquidation price (page 2.9)."""
+    return VenuePosition(
+        symbol=symbol,
+        size=signed_size(row),
+        entry_price=finite(row.averagePrice, "averagePrice"),
+        unrealized_pnl=ZERO,
+        liquidation_price=None,
+        leverage=1,
+        is_cross=False,
+        multiplier=multiplier,
+        contract_id=row.contractId,
+    )
+
+
+class TradeRow(msgspec.Struct):
+    id: int
+    contractId: str
+    creationTimestamp: str
+    price: Decimal
+    side: int
+    size: int
+    orderId: int
+    accountId: int | None = None
+    profitAndLoss: Decimal | None = None
+    fees: Decimal | None = None
+    commissions: Decimal | None = None
+    voided: bool | None = None
+
+
+def fill_of(row: TradeRow, symbol: str, ticker: str, received_ms: int) -> Fill:
+    """`profitAndLoss` is gross, null where the row opens; `fees` and `commissions` are the row's own (page 2.10)."""
+    size = above_zero(row.size, "size")
+    cost = row.commissions if row.commissions is not None else size * commission(ticker)
+    return Fill(
+        symbol=symbol,
+        side=side_of(row.side),
+        price=finite(row.price, "price"),
+        size=size,
+        fee=finite(row.fees or ZERO, "fees") + finite(cost, "commissions"),
+        closed_pnl=finite(row.profitAndLoss or ZERO, "profitAndLoss"),
+        order_id=row.orderId,
+        client_id=None,
+        fill_id=str(row.id),
+        time_ms=time_of(row.creationTimestamp),
+        received_ms=received_ms,
+        is_snapshot=True,
+    )
+
+
+class BarRow(msgspec.Struct):
+    t: str
+    o: Decimal
+    h: Decimal
+    l: Decimal  # noqa: E741 - the venue's name
+    c: Decimal
+    v: Decimal
+
+
+def bar_of(row: BarRow, timeframe_ms: int) -> Bar:
+    open_ms = time_of(row.t)
+    for number in (row.o, row.h, row.l, row.c, row.v):
+        finite(number, "a bar's price or volume")
+    return Bar(open_ms, open_ms + timeframe_ms - 1, row.o, row.h, row.l, row.c, row.v)
