@@ -95,6 +95,9 @@ def _request(method: str, wire: Mapping[str, str]) -> str:
 class HyperliquidDialect:
     """What the venue is asked, and what is made of its answers. Only the stream's thread calls it."""
 
+    cut = None  # a frame is a message
+    kept: bytes | None = None
+
     def __init__(
         self,
         ws_url: str,
@@ -165,6 +168,9 @@ class HyperliquidDialect:
 
     def url(self) -> str:
         return self._url
+
+    def refused(self, status: int) -> None:
+        """Nothing to change: there is no token."""
 
     def opened(self, now_s: float) -> None:
         self._begin(now_s)

@@ -12,14 +12,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import websocket
 
 from core.messages import Frame, StreamDown, StreamFailed, StreamUp
 from runtime.clock import Clock
-from runtime.dialect import BadFrame, Dialect, Mute
+from runtime.dialect import BadFrame, Closed, Dialect, Mute
 from runtime.redaction import Redactor
 from runtime.venue import VenueUnavailable
 from runtime.warm_http import is_loopback, tls_context
@@ -31,15 +31,12 @@ CONNECT_S = 4.0  # each of: TCP connect, TLS, one read of the upgrade answer
 UPGRADE_S = 8.0  # TCP, TLS and upgrade together, however slowly they drip
 SEND_S = 3.0  # a peer that takes no bytes for so long is gone
 RECONNECT_S_MAX = 60.0
+SETTLED_S = 30.0  # a connection that was up for so long was of use, whatever it brought
 JUMP_S = 5.0  # clocks that part by more, or a thread that was away for longer: the machine slept
 KEEN_POLL_S = 0.005
 RECV_BYTES = 65_536
 
 Inbox = queue.Queue | queue.SimpleQueue
-
-
-class _Closed(Exception):
-    """The venue ended the connection, in good order or not."""
 
 
 class StreamStatus(msgspec.Struct, frozen=True):
@@ -75,7 +72,7 @@ def scrub(text: str) -> str:
 def describe(error: Exception) -> str:
     if isinstance(error, websocket.WebSocketBadStatusException):
         return f"the venue refused the upgrade with HTTP {error.status_code}"  # its text holds headers and cookies
-    return f"{type(error).__name__.lstrip('_')}: {scrub(str(error))}"
+    return f"{type(error).__name__}: {scrub(str(error))}"
 
 
 def reconnect_delay_s(failures: int, first_s: float, jitter: float) -> float:
@@ -135,7 +132,9 @@ class ReconnectingStream:
         self._failures = 0  # in a row; a frame with events clears it
         self._ups = 0
         self._is_up = False
-        self._had_events = False  # on this connection
+        self._up_s = 0.0  # since when
+        self._was_of_use = False  # this connection
+        self._redact = Redactor()  # knows the secrets in the address
         self._budget = SendBudget()
         self._bad: dict[str, int] = {}
         self._bad_frames = 0
@@ -189,7 +188,7 @@ class ReconnectingStream:
     def _live_once(self) -> None:
         """One connection from first to last, then the wait that follows it."""
         started_ms = self._clock.now_ms()
-        self._is_up = self._had_events = False
+        self._is_up = self._was_of_use = False
         error, at_once = "", False
         try:
             self._connection()
@@ -197,7 +196,7 @@ class ReconnectingStream:
         except Mute as e:
             error, at_once = f"mute: {e}", True
         except (
-            _Closed,
+            Closed,
             ProtocolError,
             websocket.WebSocketException,
             OSError,
@@ -207,7 +206,7 @@ class ReconnectingStream:
             error = describe(e)
         if not self._stop.is_set():
             # At once only if this connection was of use: one that is mute from the start would make us hammer.
-            self._wait_after(scrub(error), at_once and self._had_events, started_ms)
+            self._wait_after(scrub(self._redact(error)), at_once and self._was_of_use, started_ms)
 
     def _wait_after(self, error: str, at_once: bool, started_ms: int) -> None:
         self._failures += 1
@@ -245,11 +244,16 @@ class ReconnectingStream:
         """Pump one connection until stop() or reconnect() (returns) or until it breaks (raises)."""
         url = self._dialect.url()
         check_url(url)
-        ws = self._open(url)
+        self._redact = Redactor(value for _, value in parse_qsl(urlsplit(url).query))
+        try:
+            ws = self._open(url)
+        except websocket.WebSocketBadStatusException as e:
+            self._dialect.refused(e.status_code)
+            raise
         dropped = False
         try:
             self._pump(ws)
-        except (_Closed, ProtocolError, websocket.WebSocketException, OSError):
+        except (Closed, ProtocolError, websocket.WebSocketException, OSError):
             dropped = True
             raise
         finally:
@@ -281,12 +285,15 @@ class ReconnectingStream:
         was_keen = self._is_keen
         assert ws.sock is not None, "connect() raises or leaves a socket"
         recv = ws.sock.recv
+        hear = self._message if self._dialect.cut is None else self._records
         tend_s = now_s = self._monotonic_s()
         self._then = now_s, self._clock.now_ms()
         self._dialect.opened(now_s)
         while not self._wake.is_set():
             if now_s >= tend_s:
                 self._look_at_clocks(now_s)
+                if self._failures and self._is_up and now_s - self._up_s > SETTLED_S:
+                    self._prove_useful()
                 self._dialect.tend(now_s)
                 self._flush(ws, now_s)
                 tend_s = now_s + self._poll_s
@@ -301,12 +308,12 @@ class ReconnectingStream:
                     self._dialect.rehearse()
                 continue
             if not data:
-                raise _Closed("the venue hung up without a word")
+                raise Closed("the venue hung up without a word")
             now_s = self._monotonic_s()
             received_ms = self._clock.now_ms()
             for opcode, payload in cutter.feed(data):
                 if opcode < CLOSE:
-                    self._message(payload, received_ms, now_s)
+                    hear(payload, received_ms, now_s)
                 else:
                     self._control(ws, opcode, payload)
             self._flush(ws, now_s)
@@ -321,18 +328,27 @@ class ReconnectingStream:
             return
         self._last_message_ms = received_ms
         if events:
-            self._had_events = True
+            self._was_of_use = True
             if self._failures:
-                self._failures = 0
-                self._publish(connected=self._is_up)
-            self._inbox.put(Frame(payload, received_ms, events))
+                self._prove_useful()
+            self._inbox.put(Frame(self._dialect.kept or payload, received_ms, events))
+
+    def _records(self, payload: bytes, received_ms: int, now_s: float) -> None:
+        cut = self._dialect.cut
+        assert cut is not None, "the reason to come here"
+        for record in cut(payload):
+            self._message(record, received_ms, now_s)
+
+    def _prove_useful(self) -> None:
+        self._failures, self._was_of_use = 0, True
+        self._publish(connected=self._is_up)
 
     def _control(self, ws: websocket.WebSocket, opcode: int, payload: bytes) -> None:
         if opcode == PING:
             self._send(ws, payload, websocket.ABNF.OPCODE_PONG)
         elif opcode != PONG:
             code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
-            raise _Closed(f"the venue closed with code {code} {payload[2:].decode('utf-8', 'replace')!r}")
+            raise Closed(f"the venue closed with code {code} {payload[2:].decode('utf-8', 'replace')!r}")
 
     def _flush(self, ws: websocket.WebSocket, now_s: float) -> None:
         outgoing = self._dialect.outgoing
@@ -360,7 +376,7 @@ class ReconnectingStream:
             raise Mute(f"the clock moved {wall_s:.0f}s while the thread ran {gap_s:.0f}s: the machine slept?")
 
     def _went_up(self) -> None:
-        self._is_up = True
+        self._is_up, self._up_s = True, self._monotonic_s()
         self._ups += 1
         self._publish(connected=True)
         count = self._dialect.subscriptions
@@ -372,7 +388,8 @@ class ReconnectingStream:
         self._bad_frames += 1
         count = self._bad[bad.kind] = self._bad.get(bad.kind, 0) + 1
         if str(count).strip("0") == "1":
-            log.warning("bad_frame stream=%s kind=%s count=%d why=%s", self._name, bad.kind, count, scrub(bad.why))
+            why = scrub(self._redact(bad.why))
+            log.warning("bad_frame stream=%s kind=%s count=%d why=%s", self._name, bad.kind, count, why)
 
     def _publish(self, connected: bool) -> None:
         self._status = StreamStatus(

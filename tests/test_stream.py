@@ -28,15 +28,21 @@ from tests.wsserver import WAIT_S, WsServer, frame
 class WordDialect:
     """A venue of one word each: `tick` is an event, `ok` an acknowledgement, anything else is a bad frame."""
 
+    cut = kept = None
+
     def __init__(self, url: str) -> None:
         self._url = url
         self.outgoing: deque[str] = deque()
         self.is_up, self.subscriptions, self.quarantined = False, 1, ()
         self.raising: Exception | None = None
         self.ended: list[bool] = []  # `dropped` of each connection
+        self.statuses: list[int] = []  # of refused upgrades
 
     def url(self) -> str:
         return self._url
+
+    def refused(self, status):
+        self.statuses.append(status)
 
     def opened(self, now_s):
         self.is_up = False
