@@ -96,6 +96,14 @@ class PolledPrice(Event, frozen=True):
     time_ms: int | None  # venue clock; None where the answer carries none
 
 
+class RestSample(Event, frozen=True):
+    """A price asked for over REST beside the stream, only to see how late REST is: nothing trades on it."""
+
+    symbol: str
+    price: Decimal
+    time_ms: int  # venue clock
+
+
 class ClockOffset(Event, frozen=True):
     """Venue clock minus ours, measured at the middle of a request; the error is at most half the round trip."""
 
@@ -305,6 +313,7 @@ AnyEvent = (
     | BarUpdate
     | BarHistory
     | PolledPrice
+    | RestSample
     | ClockOffset
     | StreamUp
     | StreamDown

@@ -79,17 +79,18 @@ class Feed(msgspec.Struct, frozen=True, gc=False):
     time_ms: int = 0  # venue clock, in the newest
     received_ms: int = 0  # our clock
     late_since_ms: int = 0  # our clock: since when every update was late; 0: the newest was not
-    moved_ms: int = 0  # our clock: when the venue's time last moved forward
 
 
 class Pace(msgspec.Struct, frozen=True, gc=False):
-    """Updates a second, counted over the last full window; None: there was none yet."""
+    """The last full window of a market's stream, and how the running one began."""
 
-    since_ms: int = 0  # our clock: where the running window began, and the counts then
-    trades: int = 0
-    quotes: int = 0
-    trades_per_s: float | None = None
+    since_ms: int = 0  # our clock: the beginning of the running window
+    trades: Feed = Feed()  # as they stood then
+    quotes: Feed = Feed()
+    trades_per_s: float | None = None  # None: no window is over yet
     quotes_per_s: float | None = None
+    frozen_trades: bool = False  # they kept coming, and the venue's time in them stood still
+    frozen_quotes: bool = False
 
 
 class MarketState(msgspec.Struct, frozen=True):

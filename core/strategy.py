@@ -66,7 +66,7 @@ def on_bar_close(turn: Turn, symbol: str) -> None:
 def try_entry(turn: Turn, symbol: str, side: Side) -> None:
     """Send an entry if every rule agrees; a refusal is one line in the log."""
     state, rules = turn.state, turn.market_rules(symbol)
-    market = with_verdict(turn.market(symbol), turn.now_ms, turn.rules.risk.max_price_age_ms)
+    market = with_verdict(turn.market(symbol), state, turn.now_ms, turn.rules.risk.max_price_age_ms)
     reason = refusal(market, side, state, turn.rules, turn.now_ms)
     size = ZERO
     if reason is None:

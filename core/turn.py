@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
-import msgspec
+from msgspec.structs import replace
 
 from core.messages import Action, AnyAction, Note
 from core.model import Bar
@@ -55,11 +55,11 @@ class Turn:
         return self.rules.markets[symbol]
 
     def put(self, market: MarketState) -> MarketState:
-        self.state = msgspec.structs.replace(self.state, markets={**self.state.markets, market.symbol: market})
+        self.state = replace(self.state, markets={**self.state.markets, market.symbol: market})
         return market
 
     def change(self, symbol: str, **changes: Any) -> MarketState:
-        return self.put(msgspec.structs.replace(self.state.markets[symbol], **changes))
+        return self.put(replace(self.state.markets[symbol], **changes))
 
     def dirty(self, symbol: str, **changes: Any) -> MarketState:
         """Change a market in a way that reads asked for before now cannot know of."""
@@ -67,7 +67,7 @@ class Turn:
         return self.change(symbol, dirty_ms=max(before.dirty_ms, self.now_ms), **changes)
 
     def set(self, **changes: Any) -> None:
-        self.state = msgspec.structs.replace(self.state, **changes)
+        self.state = replace(self.state, **changes)
 
     def act(self, action: Action) -> None:
         self.actions.append(action)  # type: ignore[arg-type]  # every Action class is in AnyAction

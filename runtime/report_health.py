@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from core.exits import stop_level
-from core.freshness import price_age_ms
+from core.freshness import newest_lag_ms, price_age_ms
 from core.model import OrderStatus
 from core.protection import tightest
 from core.risk import daily_pnl, equity_now
@@ -54,7 +54,7 @@ def market_health(market: MarketState, rules: MarketRules, state: State, now_ms:
         current_price=market.current_price,
         price_source=market.price_source,
         price_age_s=None if age_ms is None else max(0, age_ms) / 1000,
-        lag_ms=market.lag_ms,
+        lag_ms=newest_lag_ms(market, state),
         verdict=market.verdict,
         position=position_health(market, rules, now_ms),
         mark=market.mark,
