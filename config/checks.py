@@ -14,6 +14,7 @@ import msgspec
 import strategies
 from config.faults import check, did_you_mean, show
 from config.settings import tidy
+from config.topstep_checks import topstep_faults
 
 NETWORKS = {"hyperliquid": ("simulator", "testnet", "mainnet"), "topstepx": ("simulator", "live")}
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -22,7 +23,7 @@ DISTANCES = ("stop_loss", "take_profit", "trailing_stop", "trailing_activate", "
 
 
 def cross_faults(raw: dict[str, Any]) -> list[str]:
-    return [*_venue_faults(raw), *_url_faults(raw), *_market_faults(raw)]
+    return [*_venue_faults(raw), *topstep_faults(raw), *_url_faults(raw), *_market_faults(raw)]
 
 
 def _venue_faults(raw: dict[str, Any]) -> Iterator[str]:
