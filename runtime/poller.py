@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from core.messages import BarHistory, CoreFault, KeyExpiry, PollPrices, ReadAccount, ReadBars, ReadFailed
+from core.messages import BarHistory, CoreFault, KeyExpiry, PollPrices, ReadAccount, ReadBars, ReadFailed, RestSample
 from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, VenueClient, VenueUnavailable
 
@@ -15,6 +15,7 @@ log = logging.getLogger("poller")
 BARS_KEPT = 500
 BUDGET_S = 300.0  # how often the address budget is read
 KEY_EVERY_MS = 86_400_000
+SAMPLE_S = 30.0  # how often REST is looked at while the stream brings prices
 BOOKS_AT_ONCE = 5  # markets a round: their books carry the venue's time, and the weight of more is too much
 
 
@@ -167,7 +168,10 @@ class ListingReader:
 
 
 class PricePoller:
-    """Asks for the prices of all markets every `interval_s` while switched on."""
+    """Asks for the prices of all markets every `interval_s` while switched on.
+
+    While off it asks every SAMPLE_S, and measures the clock: whether REST would do is known before it is needed.
+    """
 
     def __init__(self, client: VenueClient, symbols: list[str], interval_s: float, outbox: Any, clock: Clock) -> None:
         self._client, self._symbols, self._interval_s = client, symbols, interval_s
@@ -194,10 +198,12 @@ class PricePoller:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._on.wait()
-                if not self._stop.is_set():
+                if self._on.is_set():
                     self._poll()
                     self._clock.wait(self._stop, self._interval_s)
+                else:
+                    self._sample()
+                    self._on.wait(SAMPLE_S)
         except Exception as e:  # a bug: the main thread must hear of it, and halt
             self._outbox.put(CoreFault(error=f"poller: {e!r}", received_ms=self._clock.now_ms()))
             raise
@@ -205,13 +211,29 @@ class PricePoller:
             self._client.close()
 
     def _poll(self) -> None:
-        """One round: all markets, or the next few of many, in turn."""
+        try:
+            for price in self._client.polled_prices(self._next_symbols()):
+                self._outbox.put(price)
+        except VenueUnavailable as e:
+            self._outbox.put(ReadFailed(what="prices", error=str(e), received_ms=self._clock.now_ms()))
+
+    def _sample(self) -> None:
+        """A round that is only looked at; one that fails is left to the log, for nothing waits for it."""
+        try:
+            self._outbox.put(self._client.measure_clock())
+            for price in self._client.polled_prices(self._next_symbols()):
+                if price.time_ms is not None:
+                    sample = RestSample(
+                        symbol=price.symbol, price=price.price, time_ms=price.time_ms, received_ms=price.received_ms
+                    )
+                    self._outbox.put(sample)
+        except VenueUnavailable as e:
+            log.info("rest_sample_failed error=%r", str(e))
+
+    def _next_symbols(self) -> list[str]:
+        """Those of one round: all markets, or the next few of many, in turn."""
         doubled = self._symbols + self._symbols
         count = min(BOOKS_AT_ONCE, len(self._symbols))
         symbols = doubled[self._next : self._next + count]
         self._next = (self._next + count) % len(self._symbols)
-        try:
-            for price in self._client.polled_prices(symbols):
-                self._outbox.put(price)
-        except VenueUnavailable as e:
-            self._outbox.put(ReadFailed(what="prices", error=str(e), received_ms=self._clock.now_ms()))
+        return symbols
