@@ -185,8 +185,7 @@ class TopstepRest:
                 failure = VenueUnavailable(f"Status/ping: {network_text(e)}")
                 continue
             after_ms = self._clock.now_ms()
-            if answer.status == 429:
-                self._limits.hold("Status/ping", retry_after_s(answer.retry_after))
+            self._note_limit("Status/ping", answer)
             date = date_ms(answer.date) if answer.status == 200 and b"pong" in answer.body[:20].lower() else None
             if date is None:
                 raise VenueUnavailable(f"Status/ping: HTTP {answer.status} without a time", status=answer.status)
@@ -195,26 +194,33 @@ class TopstepRest:
 
     # --- writes -----------------------------------------------------------------------------------------------------
 
-    def act(self, what: str, body: bytes, timeout_s: float | None = None) -> Answer:
+    def act(self, what: str, body: bytes, timeout_s: float | None = None, *, until_ms: int | None = None) -> Answer:
         """Send one request over the warm connection; after a 401, which means it was not executed, once more.
 
-        Raises CredentialsRefused or VenueUnavailable when there was no login and hence nothing was executed; NotSent or
-        another of NETWORK_ERRORS (outcome open).
+        `until_ms` (our clock): after a login that took longer than this nothing is sent. Raises CredentialsRefused or
+        VenueUnavailable when nothing was executed; NotSent or another of NETWORK_ERRORS (outcome open).
         """
-        token = self._keeper.token or self._fresh_token(None, urgent=True)
-        return self._again_after_401(what, body, token, self._post(what, body, token, timeout_s), timeout_s)
+        token = self._keeper.token or self._token_until(None, until_ms)
+        answer = self._post(what, body, token, timeout_s)
+        if answer.status == 401:
+            answer = self._post(what, body, self._token_until(token, until_ms), timeout_s)
+        return answer
 
-    def _again_after_401(self, what: str, body: bytes, token: str, answer: Answer, timeout_s: float | None) -> Answer:
-        if answer.status != 401:
-            return answer
-        return self._post(what, body, self._fresh_token(token, urgent=True), timeout_s)
+    def _token_until(self, refused: str | None, until_ms: int | None) -> str:
+        token = self._fresh_token(refused, urgent=True)
+        if until_ms is not None and self._clock.now_ms() > until_ms:
+            raise VenueUnavailable("the login took too long")
+        return token
 
     def _post(self, what: str, body: bytes, token: str, timeout_s: float | None) -> Answer:
         self._limits.of(what).charge(1)
         answer = self.warm.post(f"/api/{what}", body, timeout_s or self._timeouts.order_s, _bearer(token))
+        self._note_limit(what, answer)
+        return answer
+
+    def _note_limit(self, what: str, answer: Answer) -> None:
         if answer.status == 429:
             self._limits.hold(what, retry_after_s(answer.retry_after))
-        return answer
 
     def begin(self, what: str, body: bytes) -> bool:
         """Write one request without waiting; False: nothing was written (no live connection, or no token)."""
@@ -224,13 +230,16 @@ class TopstepRest:
         self._begun = what, body, token
         return True
 
-    def finish(self) -> Answer:
+    def finish(self, until_ms: int | None = None) -> Answer:
         """The answer to what was begun; raises as act()."""
         assert self._begun is not None, "begin() said True"
         (what, body, token), self._begun = self._begun, None
         self._limits.of(what).charge(1)
         answer = self.warm.finish(self._timeouts.order_s)
-        return self._again_after_401(what, body, token, answer, None)
+        self._note_limit(what, answer)
+        if answer.status == 401:
+            answer = self._post(what, body, self._token_until(token, until_ms), None)
+        return answer
 
     # --- the token --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,391 @@
+"""REST of TopstepX futures (ProjectX gateway): reads, orders, what became of one in doubt (protocol page 1, 2)."""
+
+from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
+
+import topstep_shapes as shapes
+import topstep_wire as wire
+from core.messages import (
+    AccountSnapshot,
+    CancelAnswered,
+    ClockOffset,
+    ContractRolled,
+    Modify,
+    ModifyAnswered,
+    OrderSettled,
+    OrderUnknown,
+    PolledPrice,
+    RejectReason,
+    RequestBudget,
+    WorkingOrders,
+)
+from core.model import Bar, Fill, Instrument, Order, VenuePosition
+from runtime.clock import Clock
+from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
+from runtime.warm_http import checked_url, tls_context
+from topstep_accounts import AccountRow, pick
+from topstep_contracts import ContractBook
+from topstep_offset import OffsetBounds
+from topstep_orders import SEARCH_OPEN, Closed, OrderDesk, OrdersAnswer
+from topstep_prices import PriceReader
+from topstep_rest import Envelope, RequestLimits, Timeouts, TopstepRest, checked
+from topstep_settle import Settler
+from topstep_token import TokenKeeper
+
+LIVE_URL = "https://api.topstepx.com"
+GONE_AGAIN_S = 1.0  # an account that is missing is looked for once more before the bot is stopped over it
+
+
+class _Accounts(Envelope):
+    accounts: list[AccountRow] | None = None
+
+
+class _Contracts(Envelope):
+    contracts: list[shapes.Contract] | None = None
+
+
+class _Contract(Envelope):
+    contract: shapes.Contract | None = None
+
+
+class _Positions(Envelope):
+    positions: list[shapes.PositionRow] | None = None
+
+
+class _Trades(Envelope):
+    trades: list[shapes.TradeRow] | None = None
+
+
+class TokenProvider:
+    """Gives the hubs their access token; one for each stream thread. A refused token (401) is to be reported."""
+
+    def __init__(self, rest: TopstepRest) -> None:
+        self._rest = rest
+        self._refused: str | None = None
+        self._given: str | None = None
+
+    def __call__(self) -> str:
+        """Raises VenueUnavailable, also when the venue refuses the key: the stream goes on trying."""
+        try:
+            self._given = self._rest.token(self._refused)
+        except CredentialsRefused as e:
+            raise VenueUnavailable(str(e)) from None
+        return self._given
+
+    def refused(self) -> None:
+        """The hub answered 401 to the token given last: the next one comes from a new login."""
+        self._refused = self._given
+
+    def close(self) -> None:
+        self._rest.close()
+
+
+class TopstepClient:
+    """A VenueClient for one thread. clone() makes another for another thread; token, limits and contracts are shared.
+
+    `account` is a name or an id, and no other account is ever traded. `symbols` are the configured tickers: a position
+    held in an old month keeps that month in use. Read check_credentials() and instruments() before cloning.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        username: str,
+        api_key: str,
+        account: str,
+        *,
+        clock: Clock,
+        budget: RequestLimits | None = None,
+        token: TokenKeeper | None = None,
+        symbols: Collection[str] = (),
+        instruments: dict[str, Instrument] | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        """Raises ValueError for an address that may not be used."""
+        self._api_url, self._wanted, self._clock = api_url, account, clock
+        self._limits = budget or RequestLimits(clock)
+        self._keeper = token or TokenKeeper(username, api_key, clock)
+        self._keeper.hide.add(account)
+        self._timeouts = timeouts or Timeouts()
+        self._offset = OffsetBounds()
+        self._book = ContractBook(symbols, instruments)
+        self._chosen: list[int] = []  # the id of the account, once it is known; one list for all clones
+        self._context = tls_context() if checked_url(api_url).scheme == "https" else None
+        self._start()
+
+    def _start(self) -> None:
+        """What belongs to this thread alone."""
+        self._rest = self._make_rest()
+        self._prices = PriceReader(self._rest, self._clock, self._offset)
+        self._desk = OrderDesk(self._rest, self._clock, self._keeper.hide)
+
+    def _make_rest(self) -> TopstepRest:
+        return TopstepRest(
+            self._api_url, self._clock, self._limits, self._keeper, self._offset, self._timeouts, self._context
+        )
+
+    def clone(self) -> "TopstepClient":
+        other = object.__new__(TopstepClient)
+        other.__dict__.update(self.__dict__)
+        other._start()
+        return other
+
+    def close(self) -> None:
+        self._rest.close()
+
+    def token_provider(self) -> TokenProvider:
+        """With connections of its own. Call it once for each hub."""
+        return TokenProvider(self._make_rest())
+
+    @property
+    def handshakes(self) -> int:
+        """How often the connection for orders was opened."""
+        return self._rest.warm.connects
+
+    # --- the account ------------------------------------------------------------------------------------------------
+
+    def check_credentials(self) -> AccountRow:
+        """Log in and find the account. Raises CredentialsRefused for a login or an account that is refused."""
+        return self._account_row()
+
+    @property
+    def account_id(self) -> int:
+        """For the user hub. Raises CredentialsRefused, VenueUnavailable where it must first be asked for."""
+        if not self._chosen:
+            self._account_row()
+        return self._chosen[0]
+
+    def _account_row(self) -> AccountRow:
+        """Raises CredentialsRefused when the account is gone: nobody may trade another one in its place (page 2.2)."""
+        try:
+            return self._find_account()
+        except CredentialsRefused:
+            self._rest.pause(GONE_AGAIN_S)  # one odd answer must not end a bot
+            return self._find_account()
+
+    def _find_account(self) -> AccountRow:
+        """Locked accounts are listed too, when asked for more than the active ones."""
+        rows = self._rest.ask("Account/search", {"onlyActiveAccounts": False}, _Accounts).accounts or []
+        if self._chosen:
+            row = next((row for row in rows if row.id == self._chosen[0]), None)
+            if row is None:
+                raise CredentialsRefused("the venue no longer lists the configured account: no other is traded instead")
+            return row
+        row = pick(rows, self._wanted)
+        self._keeper.hide.add(row.name, str(row.id))
+        self._chosen.append(row.id)
+        return row
+
+    def account(self) -> AccountSnapshot:
+        """Positions, orders and balance. Raises CredentialsRefused when the account is gone: that must stop the bot."""
+        requested_ms = self._clock.now_ms()
+        row = self._account_row()
+        time_ms = self._clock.now_ms() + self._offset.low_ms  # positions are not older than this
+        positions = self.positions()
+        orders = self.working_orders().orders
+        balance = checked("Account/search", shapes.finite, row.balance, "balance")
+        return AccountSnapshot(
+            received_ms=self._clock.now_ms(),
+            equity=balance,
+            available=balance,
+            positions=positions,
+            orders=orders,
+            requested_ms=requested_ms,
+            time_ms=time_ms,
+            balance=balance,
+            has_open_pnl=False,
+            can_trade=row.canTrade,
+        )
+
+    def positions(self) -> tuple[VenuePosition, ...]:
+        """Of every contract of the account, configured or not."""
+        what = "Position/searchOpen"
+        rows = self._rest.ask(what, {"accountId": self.account_id}, _Positions).positions or []
+        found = []
+        for row in rows:
+            instrument = self.instrument_of(row.contractId)
+            position = checked(what, shapes.position_of, row, instrument.symbol, instrument.multiplier)
+            if position.size != 0:
+                found.append(position)
+        return tuple(found)
+
+    def working_orders(self) -> WorkingOrders:
+        """Suspended bracket children are not among them (page 2.5)."""
+        requested_ms = self._clock.now_ms()
+        rows = self._rest.ask(SEARCH_OPEN, {"accountId": self.account_id}, OrdersAnswer).orders or []
+        orders = tuple(
+            checked(SEARCH_OPEN, shapes.working_order, row, self.instrument_of(row.contractId).symbol)
+            for row in rows
+            if row.status not in shapes.TERMINAL
+        )
+        return WorkingOrders(received_ms=self._clock.now_ms(), orders=orders, requested_ms=requested_ms)
+
+    def fills_since(self, time_ms: int) -> Sequence[Fill]:
+        what = "Trade/search"
+        body = {"accountId": self.account_id, "startTimestamp": shapes.time_text(time_ms)}
+        rows = {row.id: row for row in self._rest.ask(what, body, _Trades).trades or [] if not row.voided}
+        received_ms = self._clock.now_ms()
+        fills = []
+        for row in rows.values():
+            symbol = self.instrument_of(row.contractId).symbol
+            fills.append(checked(what, shapes.fill_of, row, symbol, self._book.ticker(row.contractId), received_ms))
+        return sorted(fills, key=lambda fill: (fill.time_ms, int(fill.fill_id)))
+
+    # --- contracts --------------------------------------------------------------------------------------------------
+
+    def instruments(self) -> dict[str, Instrument]:
+        """The active month of every product by ticker; of a configured one the month in which a position is held."""
+        active = self._active()
+        held = self._held_months(active) if self._book.configured else []
+        self._book.use([*active.values(), *held])
+        return dict(self._book.in_use)
+
+    def _active(self) -> dict[str, Instrument]:
+        what = "Contract/available"
+        rows = self._rest.ask(what, {"live": False}, _Contracts).contracts or []
+        active = checked(what, shapes.active_of, rows)
+        self._book.learn(rows)
+        return active
+
+    def _held_months(self, active: dict[str, Instrument]) -> list[Instrument]:
+        """Positions in months that are traded no longer, unless the active one is held as well."""
+        rows = self._rest.ask("Position/searchOpen", {"accountId": self.account_id}, _Positions).positions or []
+        held = {row.contractId: shapes.instrument_of(self._contract(row.contractId)) for row in rows if row.size}
+        return [
+            instrument
+            for instrument in held.values()
+            if instrument.symbol in self._book.configured
+            and (instrument.symbol not in active or active[instrument.symbol].contract_id not in held)
+        ]
+
+    def use(self, instruments: Iterable[Instrument]) -> None:
+        """Orders under these tickers go to these months from now on, for all clones: after a roll, when flat."""
+        self._book.use(instruments)
+
+    def rolled(self, symbols: Sequence[str]) -> list[ContractRolled]:
+        """Those of `symbols` whose active month is not the one in use; ask once a day. Nothing is switched here."""
+        active = self._active()
+        return [
+            ContractRolled(received_ms=self._clock.now_ms(), symbol=symbol, instrument=active[symbol])
+            for symbol in symbols
+            if symbol in active and active[symbol].contract_id != self._book.traded(symbol).contract_id
+        ]
+
+    def instrument_of(self, contract_id: str) -> Instrument:
+        """Of any contract, under the name the bot calls it by; an unknown one is asked for. Raises VenueUnavailable."""
+        if (known := self._book.known(contract_id)) is not None:
+            return known
+        self._contract(contract_id)
+        known = self._book.known(contract_id)
+        assert known is not None, "just learnt"
+        return known
+
+    def _contract(self, contract_id: str) -> shapes.Contract:
+        if (row := self._book.row(contract_id)) is not None:
+            return row
+        what = "Contract/searchById"
+        row = self._rest.ask(what, {"contractId": contract_id}, _Contract).contract
+        if row is None or row.id != contract_id:
+            raise VenueUnavailable(f"{what}: unexpected answer: not the contract asked for", status=200)
+        checked(what, shapes.instrument_of, row)
+        self._book.learn([row])
+        return row
+
+    def search_contracts(self, text: str) -> list[shapes.Contract]:
+        """At most 20, and more than `text` alone: NQ finds ENQ and MNQ. For people, not for choosing a month."""
+        body = {"searchText": text, "live": False}
+        return self._rest.ask("Contract/search", body, _Contracts).contracts or []
+
+    # --- prices, clock, limits --------------------------------------------------------------------------------------
+
+    def bars(self, symbol: str, timeframe_ms: int, count: int) -> tuple[Bar, ...]:
+        return self._prices.bars(self._book.traded(symbol), timeframe_ms, count)
+
+    def polled_prices(self, symbols: Sequence[str]) -> Sequence[PolledPrice]:
+        """Those that may be asked for now, longest unasked first; () when it is too early to ask again."""
+        return self._prices.polled([self._book.traded(symbol) for symbol in symbols])
+
+    def measure_clock(self) -> ClockOffset:
+        """By the Date header, in whole seconds: `round_trip_ms` is twice the error, up to 1000 more than the trip's."""
+        after_ms, low_ms, high_ms = self._rest.measure_clock()
+        self._rest.renew_when_due()
+        return ClockOffset(received_ms=after_ms, offset_ms=(low_ms + high_ms) // 2, round_trip_ms=high_ms - low_ms)
+
+    def request_budget(self) -> RequestBudget | None:
+        """None: the venue counts requests in a window, which RequestLimits keeps, and orders are not used up."""
+        return None
+
+    def set_leverage(self, symbol: str, leverage: int, nonce: int) -> None:
+        raise ValueError("futures have no leverage to set: remove it from the config")
+
+    # --- orders -----------------------------------------------------------------------------------------------------
+
+    def presign(self, order: Order) -> bytes:
+        """Raises ValueError for an order that must not be sent."""
+        return wire.order_body(order, self.account_id, self._book.traded(order.symbol))
+
+    def submit(self, order: Order, presigned: bytes | None = None) -> OrderAnswer:
+        until_ms, now_ms = self._until_ms(order), self._clock.now_ms()
+        if until_ms is not None and now_ms > until_ms:
+            return wire.rejected(order, RejectReason.EXPIRED, "not sent: it had waited too long", now_ms)
+        try:
+            body = presigned if presigned is not None else self.presign(order)
+        except (VenueUnavailable, CredentialsRefused) as e:  # the account is not known yet, and cannot be asked for
+            return self._desk.not_executed(order, e)
+        return self._desk.submit(order, body, until_ms)
+
+    def rehearse(self) -> bool:
+        return self._keeper.token is not None and self._rest.warm.rehearse()
+
+    def begin(self, presigned: bytes) -> bool:
+        return self._rest.begin(wire.PLACE, presigned)
+
+    def finish(self, order: Order) -> OrderAnswer:
+        return self._desk.finish(order, self._until_ms(order))
+
+    def _until_ms(self, order: Order) -> int | None:
+        """Our clock: later than this the order is not sent. The venue has no expiry to leave that to."""
+        return None if order.expires_ms is None else order.expires_ms - self._offset.low_ms
+
+    def cancel(self, symbol: str, order_id: int, nonce: int) -> CancelAnswered:
+        """Waits about a second for the order's end. `gone` also when a fill was faster, or nobody knows the order."""
+        try:
+            return self._desk.cancel(self.account_id, symbol, order_id)
+        except (VenueUnavailable, CredentialsRefused) as e:
+            return CancelAnswered(
+                received_ms=self._clock.now_ms(), symbol=symbol, order_id=order_id, gone=False, error=str(e)
+            )
+
+    def modify(self, action: Modify) -> ModifyAnswered:
+        """Raises ValueError for a price off the tick."""
+        instrument = self._book.traded(action.symbol)
+        try:
+            return self._desk.modify(self.account_id, action, instrument)
+        except (VenueUnavailable, CredentialsRefused) as e:
+            return ModifyAnswered(
+                received_ms=self._clock.now_ms(),
+                symbol=action.symbol,
+                order_id=action.order_id,
+                done=None,
+                reason=None,
+                error=str(e),
+            )
+
+    def settle(self, order: Order, noops_sent: int) -> OrderSettled | OrderUnknown:
+        """Takes 5 s to say that an order never arrived. There is no noop here: `noops_sent` means nothing."""
+        try:
+            return Settler(self._rest, self.account_id, self._clock).settle(order)
+        except (VenueUnavailable, CredentialsRefused) as e:
+            return wire.unknown(order, str(e), self._clock.now_ms())
+
+    def close_contract(self, contract_id: str) -> Closed:
+        """Flatten one contract at market, whatever is held: for emergencies (page 2.9). Names no order.
+
+        It does NOT cancel stops and targets (page 2.7): one that fires afterwards opens a position. Cancel them before,
+        or sweep at once. Raises VenueUnavailable when the account is not known yet.
+        """
+        return self._desk.close(self.account_id, contract_id, None)
+
+    def partial_close(self, contract_id: str, size: Decimal) -> Closed:
+        """As close_contract, for part of it; children stay at their size, so shrink them before (page 2.7)."""
+        return self._desk.close(self.account_id, contract_id, size)

@@ -1,0 +1,132 @@
+"""Orders of TopstepX: placed, changed, cancelled and seen to end; positions closed in an emergency (page 2.6 to 2.9).
+
+Everything is sent once. A 401 alone, which means that nothing was executed, is followed by a login and one repeat.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+import topstep_shapes as shapes
+import topstep_wire as wire
+from core.messages import CancelAnswered, Modify, ModifyAnswered, OrderRejected, RejectReason
+from core.model import Instrument, Order
+from runtime.clock import Clock
+from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
+from runtime.warm_http import NETWORK_ERRORS, Answer
+from topstep_rest import Envelope, Refusal, TopstepRest, network_text
+from topstep_wire import Said, Verdict
+
+SEARCH_OPEN, SEARCH_BY_ID = "Order/searchOpen", "Order/searchById"
+CANCEL_LOOKS_S = (0.0, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4)  # about a second; the simulator needs 10 to 30 ms
+
+
+class OrdersAnswer(Envelope):
+    orders: list[shapes.OrderRow] | None = None
+
+
+class _OneOrder(Envelope):
+    order: shapes.OrderRow | None = None
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """`done`: taken, not filled yet, so read the position; False: refused, `text` says why; None: nobody knows."""
+
+    done: bool | None
+    text: str
+
+
+class OrderDesk:
+    """Owned by one thread."""
+
+    def __init__(self, rest: TopstepRest, clock: Clock, hide: wire.Hide) -> None:
+        self._rest, self._clock, self._hide = rest, clock, hide
+
+    def submit(self, order: Order, body: bytes, until_ms: int | None) -> OrderAnswer:
+        return self._placed(order, lambda: self._rest.act(wire.PLACE, body, until_ms=until_ms))
+
+    def finish(self, order: Order, until_ms: int | None) -> OrderAnswer:
+        return self._placed(order, lambda: self._rest.finish(until_ms))
+
+    def _placed(self, order: Order, post: Callable[[], Answer]) -> OrderAnswer:
+        try:
+            answer = post()
+        except NETWORK_ERRORS as e:
+            return wire.unknown(order, network_text(e), self._clock.now_ms())
+        except (VenueUnavailable, CredentialsRefused) as e:
+            return self.not_executed(order, e)
+        return wire.order_answer(order, wire.read_answer(wire.PLACE, answer, self._hide), self._clock.now_ms())
+
+    def not_executed(self, order: Order, e: Exception) -> OrderRejected:
+        """The login failed, before the order was sent or after the authentication had refused it."""
+        return wire.rejected(order, RejectReason.CREDENTIALS, f"not executed: {e}", self._clock.now_ms())
+
+    def _write(self, what: str, body: bytes) -> Said:
+        """Raises VenueUnavailable, CredentialsRefused: nothing was executed."""
+        try:
+            answer = self._rest.act(what, body)
+        except NETWORK_ERRORS as e:
+            return Said(Verdict.OPEN, network_text(e))
+        return wire.read_answer(what, answer, self._hide)
+
+    # --- cancel -----------------------------------------------------------------------------------------------------
+
+    def cancel(self, account_id: int, symbol: str, order_id: int) -> CancelAnswered:
+        """Whatever the answer, the order itself tells whether it has ended (page 2.8). Raises as _write()."""
+        said = self._write(wire.CANCEL, msgspec.json.encode({"accountId": account_id, "orderId": order_id}))
+        gone, error = self._await_end(account_id, order_id, said)
+        return CancelAnswered(
+            received_ms=self._clock.now_ms(), symbol=symbol, order_id=order_id, gone=gone, error=None if gone else error
+        )
+
+    def _await_end(self, account_id: int, order_id: int, said: Said) -> tuple[bool, str]:
+        """(it has ended, what was seen last)"""
+        error = said.text
+        for wait_s in CANCEL_LOOKS_S:
+            self._rest.pause(wait_s)
+            try:
+                row = self._look_up(account_id, order_id)
+            except VenueUnavailable as e:
+                error = str(e)
+                continue
+            if row is None:
+                if said.name == "OrderNotFound":
+                    return True, ""  # two calls agree that there is no such order
+                error = "the venue says it knows no such order"
+            elif row.status in shapes.TERMINAL:
+                return True, ""
+            elif said.verdict is Verdict.NO:
+                return False, said.text  # refused, and it works on
+            else:
+                error = f"{said.text or 'accepted'}; venue status {row.status}"
+        return False, error
+
+    def _look_up(self, account_id: int, order_id: int) -> shapes.OrderRow | None:
+        """None: the venue says it knows no such order. Raises VenueUnavailable."""
+        body = {"accountId": account_id, "orderId": order_id}
+        try:
+            row = self._rest.ask_now(SEARCH_BY_ID, body, _OneOrder).order
+        except Refusal as e:
+            if e.code == 1:  # OrderNotFound
+                return None
+            raise
+        if row is None or row.id != order_id:
+            raise VenueUnavailable(f"{SEARCH_BY_ID}: unexpected answer: not the order asked for", status=200)
+        return row
+
+    # --- the rest ---------------------------------------------------------------------------------------------------
+
+    def modify(self, account_id: int, action: Modify, instrument: Instrument) -> ModifyAnswered:
+        """Raises ValueError for a price off the tick, and as _write()."""
+        body = wire.modify_body(account_id, action, instrument)
+        said = self._write(wire.MODIFY, body)
+        return wire.modify_answer(action.symbol, action.order_id, said, self._clock.now_ms())
+
+    def close(self, account_id: int, contract_id: str, size: Decimal | None) -> Closed:
+        """Raises ValueError for a size that is no number of contracts, and as _write()."""
+        body: dict[str, object] = {"accountId": account_id, "contractId": contract_id}
+        if size is not None:
+            body["size"] = wire.whole(size)
+        said = self._write(wire.CLOSE if size is None else wire.PARTIAL_CLOSE, msgspec.json.encode(body))
+        return Closed(wire.DONE[said.verdict], said.text)
