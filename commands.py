@@ -24,7 +24,7 @@ from hyperliquid_client import HyperliquidClient
 from runtime.budget import WeightBudget
 from runtime.clock import Clock, SystemClock
 from runtime.recovery import replay
-from runtime.snapshot import HealthSnapshot, grown_older, read_status
+from runtime.snapshot import HealthSnapshot, grown_older, read_status, source_lines
 from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_CREDENTIALS = 0, 1, 2, 3
@@ -85,6 +85,8 @@ def status_table(snapshot: HealthSnapshot, age_s: float) -> Table:
         age = "" if market.price_age_s is None else f", {market.price_age_s:.1f} s old"
         price = "no price yet" if market.current_price is None else f"{market.current_price} ({market.verdict}{age})"
         table.add_row(symbol, price)
+        for text in source_lines(market):
+            table.add_row("", text)
         position = market.position
         if position is None:
             table.add_row("", "flat")

@@ -1,12 +1,12 @@
 """The snapshot in Prometheus's words."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from runtime.snapshot import HealthSnapshot, MarketHealth
+from runtime.snapshot import HealthSnapshot, MarketHealth, SourceHealth
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Number = float | int | None
@@ -57,8 +57,12 @@ def _markets(markets: dict[str, MarketHealth]) -> Iterator[Metric]:
     yield _by_symbol(
         "bot_price_lag_seconds",
         "From the venue to us",
-        ((s, None if m.lag_ms is None else m.lag_ms / 1000) for s, m in markets.items()),
+        ((s, _seconds(m.lag_ms)) for s, m in markets.items()),
     )
+    yield _by_symbol("bot_real_time", "1: entries may use it", ((s, _real_time(m.verdict)) for s, m in markets.items()))
+    yield _by_source("bot_source_lag_seconds", "From the venue to us", markets, lambda s: _seconds(s.lag_ms))
+    yield _by_source("bot_source_age_seconds", "Since the newest update", markets, lambda s: s.age_s)
+    yield _by_source("bot_source_updates_per_second", "Lately", markets, lambda s: s.per_s)
     yield _by_symbol("bot_position_size", "Signed: + long, - short", ((s, _signed(m)) for s, m in markets.items()))
     held = {symbol: market.position for symbol, market in markets.items() if market.position is not None}
     yield _by_symbol("bot_unrealized_pnl", "Account currency", ((s, _float(p.unrealized_pnl)) for s, p in held.items()))
@@ -100,6 +104,26 @@ def _by_symbol(name: str, text: str, values: Iterable[tuple[str, Number]]) -> Me
         if value is not None:
             family.add_metric([symbol], value)
     return family
+
+
+def _by_source(
+    name: str, text: str, markets: dict[str, MarketHealth], value_of: Callable[[SourceHealth], Number]
+) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=["symbol", "source"])
+    for symbol, market in markets.items():
+        for source, health in market.sources.items():
+            value = value_of(health)
+            if value is not None:
+                family.add_metric([symbol, source], value)
+    return family
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000
+
+
+def _real_time(verdict: str) -> float:
+    return float(verdict == "real-time")
 
 
 def _float(value: object) -> float | None:

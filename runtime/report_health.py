@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from core.exits import stop_level
-from core.freshness import newest_lag_ms, price_age_ms
+from core.freshness import feed_lag_ms, feed_verdict, newest_lag_ms, price_age_ms, rest_verdict
 from core.model import OrderStatus
 from core.protection import tightest
 from core.risk import daily_pnl, equity_now
 from core.rules import MarketRules, Rules
-from core.state import MarketState, State, open_pnl
+from core.state import Feed, MarketState, State, open_pnl
 from runtime.snapshot import (
     HealthSnapshot,
     JournalHealth,
@@ -20,6 +20,7 @@ from runtime.snapshot import (
     OrdersHealth,
     PositionHealth,
     RequestsHealth,
+    SourceHealth,
     StreamHealth,
     overall,
 )
@@ -47,7 +48,7 @@ def iso(ms: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def market_health(market: MarketState, rules: MarketRules, state: State, now_ms: int) -> MarketHealth:
+def market_health(market: MarketState, rules: MarketRules, state: State, now_ms: int, max_age_ms: int) -> MarketHealth:
     age_ms = price_age_ms(market, state, now_ms)
     minutes, rest = divmod(rules.timeframe_ms, 60_000)
     return MarketHealth(
@@ -56,11 +57,27 @@ def market_health(market: MarketState, rules: MarketRules, state: State, now_ms:
         price_age_s=None if age_ms is None else max(0, age_ms) / 1000,
         lag_ms=newest_lag_ms(market, state),
         verdict=market.verdict,
+        sources=sources_health(market, state, now_ms, max_age_ms),
         position=position_health(market, rules, now_ms),
         mark=market.mark,
         timeframe=f"{minutes}m" if not rest else f"{rules.timeframe_ms // 1000}s",
         strategy=None if rules.strategy is None else rules.strategy.name,
     )
+
+
+def sources_health(market: MarketState, state: State, now_ms: int, max_age_ms: int) -> dict[str, SourceHealth]:
+    pace, offset_ms = market.pace, state.offset_ms
+
+    def source(feed: Feed, word: str | None, per_s: float | None, frozen: bool) -> SourceHealth:
+        age_s = max(0, now_ms - feed.received_ms) / 1000 if feed.count else None
+        return SourceHealth(lag_ms=feed_lag_ms(feed, offset_ms), age_s=age_s, per_s=per_s, verdict=word, frozen=frozen)
+
+    trades, quotes, rest = market.trade_feed, market.quote_feed, market.rest_feed
+    return {
+        "trades": source(trades, feed_verdict(trades, offset_ms, max_age_ms), pace.trades_per_s, pace.frozen_trades),
+        "quotes": source(quotes, feed_verdict(quotes, offset_ms, max_age_ms), pace.quotes_per_s, pace.frozen_quotes),
+        "rest": source(rest, rest_verdict(market, state, max_age_ms), None, False),
+    }
 
 
 def position_health(market: MarketState, rules: MarketRules, now_ms: int) -> PositionHealth | None:
@@ -114,7 +131,7 @@ def build(
 ) -> HealthSnapshot:
     """`word` overrides the status: stopping, stopped."""
     markets = {
-        symbol: market_health(state.markets[symbol], market_rules, state, now_ms)
+        symbol: market_health(state.markets[symbol], market_rules, state, now_ms, rules.risk.max_price_age_ms)
         for symbol, market_rules in rules.markets.items()
         if symbol in state.markets
     }

@@ -41,12 +41,23 @@ class PositionHealth(msgspec.Struct, frozen=True, kw_only=True):
     exit_reason: str | None = None  # an exit is under way
 
 
+class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One source of a market's prices: trades and quotes of the stream, or REST."""
+
+    lag_ms: int | None = None  # venue to us in the newest update, clock offset corrected
+    age_s: float | None = None  # since it came; None: nothing has come
+    per_s: float | None = None  # updates a second, lately; None: not counted (yet)
+    verdict: str | None = None  # real-time, lagging, delayed; None: nothing came, or what may be a replay of the past
+    frozen: bool = False  # the venue's time in its updates stands still
+
+
 class MarketHealth(msgspec.Struct, frozen=True, kw_only=True):
     current_price: Decimal | None = None
     price_source: str = "none"  # websocket, rest
     price_age_s: float | None = None
     lag_ms: int | None = None
     verdict: str = "silent"  # real-time, lagging, delayed, silent
+    sources: dict[str, SourceHealth] = {}  # trades, quotes, rest
     position: PositionHealth | None = None
     mark: Decimal | None = None
     timeframe: str = ""
@@ -125,6 +136,24 @@ def overall(halted: str | None, markets: Iterable[MarketHealth], max_price_age_s
     return "ok"
 
 
+def source_lines(market: MarketHealth) -> list[str]:
+    """What is known of each source that has brought something, a line each, for people."""
+    return [_source_line(name, source) for name, source in market.sources.items() if source.age_s is not None]
+
+
+def _source_line(name: str, source: SourceHealth) -> str:
+    parts = [f"{'REST' if name == 'rest' else name} {source.verdict or 'not judged yet'}"]
+    if source.lag_ms is not None:
+        parts.append(f"lag {source.lag_ms} ms")
+    if source.per_s is not None:
+        parts.append(f"{source.per_s:g} a second")
+    if source.age_s is not None:
+        parts.append(f"newest {source.age_s:.1f} s ago")
+    if source.frozen:
+        parts.append("their time stands still")
+    return ", ".join(parts)
+
+
 def grown_older(snapshot: HealthSnapshot, now_ms: int) -> HealthSnapshot:
     """`snapshot` as it reads now: ages have grown since it was published, and a silent main thread is `stalled`."""
     elapsed_s = max(0, now_ms - snapshot.published_ms) / 1000
@@ -135,6 +164,9 @@ def grown_older(snapshot: HealthSnapshot, now_ms: int) -> HealthSnapshot:
             market,
             price_age_s=_plus(market.price_age_s, elapsed_s),
             verdict="silent" if stalled else market.verdict,
+            sources={
+                name: change(source, age_s=_plus(source.age_s, elapsed_s)) for name, source in market.sources.items()
+            },
         )
         for symbol, market in snapshot.markets.items()
     }

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from runtime.logs import utc
-from runtime.snapshot import HealthSnapshot, MarketHealth, PositionHealth
+from runtime.snapshot import HealthSnapshot, MarketHealth, PositionHealth, source_lines
 
 _FOLDER = Path(__file__).resolve().parent
 _CSS = (_FOLDER / "status_page.css").read_text(encoding="utf-8")
@@ -120,6 +120,7 @@ def _market(symbol: str, market: MarketHealth) -> Iterator[str]:
     yield f'<span class="symbol">{escape(symbol)}</span><span class="price">{number(market.current_price)}</span>'
     yield f'<span class="note">{age}{lag}</span><span class="push">{pill(runs)} '
     yield f"{pill(market.verdict, _TONES.get(market.verdict, 'bad'))}</span></div>"
+    yield from (f'<div class="note">{escape(text)}</div>' for text in source_lines(market))
     if market.position is not None:
         yield from _position(market.position, market.current_price)
     yield "</div>"

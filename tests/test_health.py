@@ -30,6 +30,7 @@ from runtime.snapshot import (
     PositionHealth,
     Published,
     RequestsHealth,
+    SourceHealth,
     StreamHealth,
     encode,
     grown_older,
@@ -42,9 +43,15 @@ NOW_MS = 1_790_000_000_000
 LONG = PositionHealth(
     side="BUY", size=D("0.01"), entry_price=D(49900), unrealized_pnl=D("1.00"), stop=D(49401), protected_at_venue=True
 )
+SOURCES = {
+    "trades": SourceHealth(lag_ms=85, age_s=0.2, per_s=12.5, verdict="real-time"),
+    "quotes": SourceHealth(lag_ms=9_000, age_s=1.0, per_s=0.0, verdict="lagging", frozen=True),
+    "rest": SourceHealth(),
+}
 BTC = MarketHealth(
-    current_price=D("50000.0"), price_source="websocket", price_age_s=0.2, lag_ms=85, verdict="real-time", position=LONG
-)
+    current_price=D("50000.0"), price_source="websocket", price_age_s=0.2, lag_ms=85, verdict="real-time",
+    position=LONG, sources=SOURCES,
+)  # fmt: skip
 
 
 def snap(**changes: Any) -> HealthSnapshot:
@@ -158,6 +165,7 @@ def test_overall(halted: str | None, ages: list[float | None], expected: str) ->
 def test_ages_grow_and_a_silent_main_thread_is_stalled() -> None:
     later = grown_older(snap(), NOW_MS + 5_000)
     assert (later.status, later.uptime_s) == ("ok", 5405)
+    assert later.markets["BTC"].sources["trades"].age_s == 5.2 and later.markets["BTC"].sources["rest"].age_s is None
     assert (later.markets["BTC"].price_age_s, later.websocket.last_message_age_s) == (5.2, 5.2)
     hung = grown_older(snap(), NOW_MS + 5_001)
     assert hung.status == "stalled" and hung.markets["BTC"].verdict == "silent"
@@ -207,6 +215,11 @@ def test_metrics(url: str, published: Published, clock: ManualClock) -> None:
     assert found[("bot_ok",)] == 1 and found[("bot_equity",)] == 10001
     assert found[("bot_price_age_seconds", "BTC")] == 1.2 and ("bot_price_age_seconds", "ETH") not in found
     assert found[("bot_price_lag_seconds", "BTC")] == 0.085
+    assert (found[("bot_real_time", "BTC")], found[("bot_real_time", "ETH")]) == (1, 0)
+    assert found[("bot_source_lag_seconds", "quotes", "BTC")] == 9
+    assert found[("bot_source_updates_per_second", "trades", "BTC")] == 12.5
+    assert found[("bot_source_age_seconds", "trades", "BTC")] == 1.2
+    assert ("bot_source_lag_seconds", "rest", "BTC") not in found  # nothing came: no figure
     assert (found[("bot_position_size", "BTC")], found[("bot_position_size", "ETH")]) == (0.01, -0.01)
     assert found[("bot_unrealized_pnl", "BTC")] == 1 and found[("bot_unprotected_seconds", "BTC")] == 0
     assert found[("bot_websocket_reconnects_total",)] == 1 and found[("bot_orders_total", "FILLED")] == 4
@@ -233,8 +246,11 @@ def test_the_page(url: str, published: Published) -> None:
         "target 50,900",
         "real money",
         "&lt;b&gt;one",
+        "trades real-time, lag 85 ms, 12.5 a second, newest 0.2 s ago",
+        "quotes lagging, lag 9000 ms, 0 a second, newest 1.0 s ago, their time stands still",
     ):
         assert text in page
+    assert "REST real" not in page, "nothing came from there"
     assert "http" not in page.replace('http-equiv="refresh"', ""), "nothing from elsewhere"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
