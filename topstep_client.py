@@ -1,5 +1,6 @@
 """REST of TopstepX futures (ProjectX gateway): reads, orders, what became of one in doubt (protocol page 1, 2)."""
 
+import threading
 from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
@@ -32,6 +33,7 @@ from topstep_rest import Envelope, RequestLimits, Timeouts, TopstepRest, checked
 from topstep_settle import Settler
 from topstep_token import TokenKeeper
 
+POSITIONS = "Position/searchOpen"
 LIVE_URL = "https://api.topstepx.com"
 GONE_AGAIN_S = 1.0  # an account that is missing is looked for once more before the bot is stopped over it
 
@@ -57,23 +59,24 @@ class _Trades(Envelope):
 
 
 class TokenProvider:
-    """Gives the hubs their access token; one for each stream thread. A refused token (401) is to be reported."""
+    """Gives the hubs their access token, from whichever stream thread: one asks at a time, no order waits for it."""
 
     def __init__(self, rest: TopstepRest) -> None:
-        self._rest = rest
-        self._refused: str | None = None
+        self._rest, self._turn = rest, threading.Lock()
         self._given: str | None = None
+        self._refused: str | None = None
 
     def __call__(self) -> str:
         """Raises VenueUnavailable, also when the venue refuses the key: the stream goes on trying."""
-        try:
-            self._given = self._rest.token(self._refused)
-        except CredentialsRefused as e:
-            raise VenueUnavailable(str(e)) from None
-        return self._given
+        with self._turn:
+            try:
+                self._given = self._rest.token(self._refused)
+            except CredentialsRefused as e:
+                raise VenueUnavailable(str(e)) from None
+            return self._given
 
     def refused(self) -> None:
-        """The hub answered 401 to the token given last: the next one comes from a new login."""
+        """A hub answered 401 to the token given last: the next one comes from a new login."""
         self._refused = self._given
 
     def close(self) -> None:
@@ -134,7 +137,7 @@ class TopstepClient:
         self._rest.close()
 
     def token_provider(self) -> TokenProvider:
-        """With connections of its own. Call it once for each hub."""
+        """With a connection of its own; `refused` is what the hubs call after a 401."""
         return TokenProvider(self._make_rest())
 
     @property
@@ -165,7 +168,9 @@ class TopstepClient:
 
     def _find_account(self) -> AccountRow:
         """Locked accounts are listed too, when asked for more than the active ones."""
-        rows = self._rest.ask("Account/search", {"onlyActiveAccounts": False}, _Accounts).accounts or []
+        what = "Account/search"
+        answer = self._rest.ask(what, {"onlyActiveAccounts": False}, _Accounts)
+        rows = checked(what, shapes.present, answer.accounts, "accounts")
         if self._chosen:
             row = next((row for row in rows if row.id == self._chosen[0]), None)
             if row is None:
@@ -199,20 +204,23 @@ class TopstepClient:
 
     def positions(self) -> tuple[VenuePosition, ...]:
         """Of every contract of the account, configured or not."""
-        what = "Position/searchOpen"
-        rows = self._rest.ask(what, {"accountId": self.account_id}, _Positions).positions or []
         found = []
-        for row in rows:
+        for row in self._position_rows():
             instrument = self.instrument_of(row.contractId)
-            position = checked(what, shapes.position_of, row, instrument.symbol, instrument.multiplier)
+            position = checked(POSITIONS, shapes.position_of, row, instrument.symbol, instrument.multiplier)
             if position.size != 0:
                 found.append(position)
         return tuple(found)
 
+    def _position_rows(self) -> list[shapes.PositionRow]:
+        answer = self._rest.ask(POSITIONS, {"accountId": self.account_id}, _Positions)
+        return checked(POSITIONS, shapes.present, answer.positions, "positions")
+
     def working_orders(self) -> WorkingOrders:
         """Suspended bracket children are not among them (page 2.5)."""
         requested_ms = self._clock.now_ms()
-        rows = self._rest.ask(SEARCH_OPEN, {"accountId": self.account_id}, OrdersAnswer).orders or []
+        answer = self._rest.ask(SEARCH_OPEN, {"accountId": self.account_id}, OrdersAnswer)
+        rows = checked(SEARCH_OPEN, shapes.present, answer.orders, "orders")
         orders = tuple(
             checked(SEARCH_OPEN, shapes.working_order, row, self.instrument_of(row.contractId).symbol)
             for row in rows
@@ -223,7 +231,8 @@ class TopstepClient:
     def fills_since(self, time_ms: int) -> Sequence[Fill]:
         what = "Trade/search"
         body = {"accountId": self.account_id, "startTimestamp": shapes.time_text(time_ms)}
-        rows = {row.id: row for row in self._rest.ask(what, body, _Trades).trades or [] if not row.voided}
+        trades = checked(what, shapes.present, self._rest.ask(what, body, _Trades).trades, "trades")
+        rows = {row.id: row for row in trades if not row.voided}
         received_ms = self._clock.now_ms()
         fills = []
         for row in rows.values():
@@ -242,15 +251,15 @@ class TopstepClient:
 
     def _active(self) -> dict[str, Instrument]:
         what = "Contract/available"
-        rows = self._rest.ask(what, {"live": False}, _Contracts).contracts or []
+        rows = checked(what, shapes.present, self._rest.ask(what, {"live": False}, _Contracts).contracts, "contracts")
         active = checked(what, shapes.active_of, rows)
         self._book.learn(rows)
         return active
 
     def _held_months(self, active: dict[str, Instrument]) -> list[Instrument]:
         """Positions in months that are traded no longer, unless the active one is held as well."""
-        rows = self._rest.ask("Position/searchOpen", {"accountId": self.account_id}, _Positions).positions or []
-        held = {row.contractId: shapes.instrument_of(self._contract(row.contractId)) for row in rows if row.size}
+        ids = [row.contractId for row in self._position_rows() if row.size]
+        held = {contract_id: shapes.instrument_of(self._contract(contract_id)) for contract_id in ids}
         return [
             instrument
             for instrument in held.values()

@@ -20,6 +20,7 @@ from topstep_wire import Said, Verdict
 
 SEARCH_OPEN, SEARCH_BY_ID = "Order/searchOpen", "Order/searchById"
 CANCEL_LOOKS_S = (0.0, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4)  # about a second; the simulator needs 10 to 30 ms
+LOOK_FAILURES_MAX = 2  # each may take seconds
 
 
 class OrdersAnswer(Envelope):
@@ -82,13 +83,15 @@ class OrderDesk:
 
     def _await_end(self, account_id: int, order_id: int, said: Said) -> tuple[bool, str]:
         """(it has ended, what was seen last)"""
-        error = said.text
+        error, failures = said.text, 0
         for wait_s in CANCEL_LOOKS_S:
             self._rest.pause(wait_s)
             try:
                 row = self._look_up(account_id, order_id)
             except VenueUnavailable as e:
-                error = str(e)
+                error, failures = str(e), failures + 1
+                if failures == LOOK_FAILURES_MAX:
+                    break
                 continue
             if row is None:
                 if said.name == "OrderNotFound":

@@ -42,7 +42,7 @@ class Settler:
         body: dict[str, object] = {"accountId": self._account_id}
         if what == SEARCH:
             body["startTimestamp"] = shapes.time_text(order.nonce - EARLIER_MS)
-        rows = self._rest.ask_now(what, body, OrdersAnswer).orders or []
+        rows = checked(what, shapes.present, self._rest.ask_now(what, body, OrdersAnswer).orders, "orders")
         return next((row for row in rows if row.customTag == order.client_id), None)
 
     def _from_row(self, order: Order, row: shapes.OrderRow) -> OrderSettled:

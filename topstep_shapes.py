@@ -54,13 +54,21 @@ def time_of(text: str) -> int:
 
 def time_text(time_ms: int) -> str:
     """UTC ms as the venue reads it; before 1970 is 1970."""
-    return datetime.fromtimestamp(max(0, time_ms) / 1000, UTC).isoformat(timespec="milliseconds")
+    seconds, ms = divmod(max(0, time_ms), 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=ms * 1000).isoformat(timespec="milliseconds")
 
 
 def ticker_of(name: str) -> str:
     """MGCZ6 -> MGC, the user's word for it; the root in the contract id is often another (page 2.3)."""
     found = _NAME.fullmatch(name)
     return found.group(1) if found else name
+
+
+def present(rows: list[T] | None, what: str) -> list[T]:
+    """A list is null when success is false; null beside success says nothing, least of all that there is none."""
+    if rows is None:
+        raise BadAnswer(f"success without {what}")
+    return rows
 
 
 def finite(value: Decimal, what: str) -> Decimal:
