@@ -40,9 +40,13 @@ class Candle(msgspec.Struct):
 class Candles:
     """Keeps minutes of the newest days and hours before them; larger intervals are summed when asked for."""
 
-    def __init__(self, instrument: Instrument, price: Decimal, now_ms: int, seed: int | str) -> None:
-        """History leads up to `price` at now_ms; it is made up when somebody first asks."""
+    def __init__(
+        self, instrument: Instrument, price: Decimal, now_ms: int, seed: int | str, value: float = 200_000
+    ) -> None:
+        """History leads up to `price` at now_ms; it is made up when somebody first asks. A made-up candle trades about
+        `value` (price times size)."""
         self._origin = (instrument, price, now_ms, seed)
+        self._value = value
         self._made = False
         self._hours: list[Candle] = []
         self._minutes: list[Candle] = []
@@ -57,9 +61,10 @@ class Candles:
         rnd = random.Random(f"{seed}/{instrument.symbol}/history")
         newest = now_ms // MINUTE_MS * MINUTE_MS - MINUTE_MS
         border = (newest - 3 * DAY_MS) // HOUR_MS * HOUR_MS
-        minutes = _walk_back(instrument, price, newest, border, MINUTE_MS, 0.0004, rnd)
+        minutes = walk_back(instrument, price, newest, border, MINUTE_MS, 0.0004, rnd, self._value)
         first = minutes[0].open if minutes else price
-        hours = _walk_back(instrument, first, border - HOUR_MS, border - 97 * DAY_MS, HOUR_MS, 0.004, rnd)
+        oldest = border - 97 * DAY_MS
+        hours = walk_back(instrument, first, border - HOUR_MS, oldest, HOUR_MS, 0.004, rnd, self._value)
         self._hours, self._minutes = hours, minutes + self._minutes
 
     def add(self, price: Decimal, size: Decimal, time_ms: int) -> None:
@@ -72,8 +77,11 @@ class Candles:
 
     def read(self, interval: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Candles of `interval` (a key of INTERVALS) that open in [start_ms, end_ms], oldest first; 5000 at most."""
+        return self.read_span(INTERVALS[interval], start_ms, end_ms)[-5000:]
+
+    def read_span(self, span_ms: int, start_ms: int, end_ms: int) -> list[Candle]:
+        """Like `read`, of any whole number of minutes, as many as there are."""
         self._make_history()
-        span_ms = INTERVALS[interval]
         first_ms = start_ms // span_ms * span_ms
         rows: list[Candle] = []
         for base in self._since(first_ms):
@@ -88,7 +96,7 @@ class Candles:
             row.high, row.low, row.close = max(row.high, base.high), min(row.low, base.low), base.close
             row.volume += base.volume
             row.trades += base.trades
-        return rows[-5000:]
+        return rows
 
     def _since(self, open_ms: int) -> list[Candle]:
         """Hours and minutes that open at open_ms or later."""
@@ -117,7 +125,7 @@ class Candles:
         return self._day_ago[1]
 
 
-def _walk_back(
+def walk_back(
     instrument: Instrument,
     price: Decimal,
     newest_ms: int,
@@ -125,7 +133,9 @@ def _walk_back(
     span_ms: int,
     noise: float,
     rnd: random.Random,
+    value: float,
 ) -> list[Candle]:
+    """Made-up candles that lead up to `price`, oldest first."""
     rows, close = [], price
     for open_ms in range(newest_ms, oldest_ms - 1, -span_ms):
         factor = 1 + max(-0.05, min(0.05, rnd.gauss(0, noise)))
@@ -133,7 +143,7 @@ def _walk_back(
         wick = 1 + abs(rnd.gauss(0, noise / 2))
         high = instrument.round_price(max(start, close) * Decimal(repr(round(wick, 8))))
         low = instrument.round_price(min(start, close) / Decimal(repr(round(wick, 8))))
-        volume = instrument.round_size(Decimal(repr(round(rnd.lognormvariate(0, 0.5) * 200_000 / float(close), 6))))
+        volume = instrument.round_size(Decimal(repr(round(rnd.lognormvariate(0, 0.5) * value / float(close), 6))))
         rows.append(Candle(open_ms, span_ms, start, high, low, close, volume, rnd.randint(20, 400)))
         close = start
     return rows[::-1]

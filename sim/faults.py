@@ -14,29 +14,63 @@ import msgspec
 FAULTS: dict[str, str] = {
     # the socket
     "drop_connections": "now: every socket is reset, without a close frame",
-    "refuse_sockets": "GET /ws answers `status` (default 503)",
-    "stall": "sockets stay open and say nothing, pongs included; `channel`, `coin` narrow it",
+    "refuse_sockets": "a new socket is answered `status` (default 503; TopstepX 401); `hub` narrows it",
+    "stall": "sockets stay open and say nothing, pongs and pings included; `channel`, `coin`, `hub` narrow it",
     "delay_frames": "frames come `ms` late; `channel` narrows it",
     "duplicate_frames": "every frame is sent twice; `channel` narrows it",
     "reorder_frames": "frames swap places in pairs; `channel` narrows it",
-    "delayed_data": "times in market data lie `ms` back, as on a delayed feed",
+    "delayed_data": "times in market data lie `ms` back, as on a delayed feed (TopstepX: of the market hub)",
     "raw_frame": "now: send `text` to every socket as it is",
     "greeting": "a text that is no JSON comes first on each new socket",
     "unknown_coin": "a wrong coin gets `how`: error (a frame) or silent (an acknowledgement), not a drop",
     "fill_before_ack": "fills go out at once, the order's answer `ms` later",
     "late_user_frames": "user channels come `ms` late, after the answer",
-    # the order's way
+    # TopstepX hubs; `hub` (market, user) and `channel` (an event's target) narrow those that last
+    "hub_close": "now: a Close record with `error`, `allow_reconnect` (null leaves one out), then the end",
+    "handshake_error": "the handshake is answered with `error`, then the end",
+    "silent_data": "no events; pings and answers go on",
+    "no_pings": "the server sends no pings",
+    "two_records": "a ping travels in the same WebSocket message as each record",
+    "fragment_frames": "WebSocket messages come as three frames",
+    "split_records": "a record is cut over two WebSocket messages, which no server is known to do",
+    "ws_ping": "a WebSocket ping before each message",
+    "old_first_quote": "the quote after a subscription is `ms` (900000) old",
+    "stale_quotes": "times of quotes lie `ms` back, prints are fresh",
+    "frozen_timestamp": "`timestamp` of quotes stands still; with `last_updated` so does lastUpdated",
+    "large_depth": "the first depth message has 200 levels, over 10 KB",
+    "unknown_enum": "user events carry 77 as `field` (default action; status, type, side)",
+    "missing_fields": "user events lack `fields`",
+    "bare_events": "user events come without the action/data wrapper",
+    "null_payload": "user events carry `data: null`; REST answers (`action`) null instead of their payload",
+    "extra_fields": "answers carry a field, events an argument, that nobody knows",
+    "expire_tokens": "now: no token issued so far is good any more; `close` ends the hubs too",
+    # TopstepX orders and accounts
+    "refuse": "nothing is done and `success: false` answered with `code`, `message`; `action` narrows it (Order/place)",
+    "error_answer": "executed, then `status` (500) is answered; `action` narrows it",
+    "position_brackets": "brackets are refused as in Position Brackets mode",
+    "no_children": "the children of a filled entry stay suspended",
+    "late_children": "the children of a filled entry open `ms` late",
+    "partial_fill": "orders fill `fraction` (0.5) first, the rest `ms` (300) later",
+    "fill_beats_cancel": "an order that is to be canceled fills first: cancel answers code 2",
+    "orphan_fills": "now: bracket children that work without a position fill; `account` narrows it",
+    "venue_cancels": "now: the venue cancels every order; `account` narrows it",
+    "lock_out": "now: canTrade false, orders gone, positions closed by the venue; `account` narrows it",
+    "replace_account": "now: `account` turns invisible, another id and name takes its place",
+    "roll": "now: the next month of `symbol` becomes the active one",
+    "no_commissions": "REST trades lack `commissions`",
+    "frozen_bars": "no bars newer than `ms` (75 minutes)",
+    # the order's way; `action` of TopstepX: what follows /api/, Order/place
     "drop_answer": "executed, then the connection is reset instead of an answer; `action` narrows it (order, noop)",
     "lost_request": "the connection is reset and nothing executed; `action` narrows it",
     "late_order": "the connection is reset at once, the action executes `ms` later; `action` narrows it",
     "slow_answer": "the answer to an action comes `ms` late; `action` narrows it",
-    "reject": "an order is refused with `error`; `status: err` refuses the whole action; `coin` narrows it",
+    "reject": "an order is refused with `error` (TopstepX: `code`); `status: err`: the whole action; `coin` narrows it",
     "post_only": "only post-only orders are taken, as after a network upgrade",
     "budget": "the address budget ends at `cap` requests (0: spent)",
     "expire_agent": "now: the agent `address` (or every agent) is no longer known",
     "thin_book": "an IOC fills only `fraction` of its size",
     # HTTP
-    "http_429": "answers 429 `null`; `path` narrows it (/info or /exchange), `type` an info type",
+    "http_429": "answers 429 `null` (TopstepX: nothing, `retry_after` adds the header); `path`, `type` narrow it",
     "http_error": "answers `status` (502) with an HTML page; `path`, `type` narrow it",
     "http_drop": "the connection is reset before anything is read; `path`, `type` narrow it",
     "http_slow": "answers `ms` late; `path`, `type` narrow it",
@@ -60,7 +94,10 @@ FAULTS: dict[str, str] = {
 RULE_SWITCHES = (
     "reject_oversize", "fire_met_trigger", "allow_wrong_side_price", "trigger_price_binds", "keep_stops_on_close",
 )  # fmt: skip
-INSTANT = frozenset({"drop_connections", "raw_frame", "expire_agent"})
+INSTANT = frozenset({
+    "drop_connections", "raw_frame", "expire_agent", "hub_close", "expire_tokens", "orphan_fills", "venue_cancels",
+    "lock_out", "replace_account", "roll",
+})  # fmt: skip
 _LIMITS = ("times", "for_s")
 
 

@@ -124,6 +124,10 @@ class HyperliquidServer:
             self.venue.faults.set(name, args)
         self.venue.apply_switches()
 
+    def clear_fault(self, name: str | None) -> None:
+        self.venue.faults.clear(name)
+        self.venue.apply_switches()
+
     # --- requests ---------------------------------------------------------------------------------------------------
 
     def _count(self, kind: str) -> None:
@@ -280,8 +284,7 @@ class HyperliquidServer:
             if isinstance(body, list):
                 self.run_script(sorted(msgspec.convert(body, list[TimedFault]), key=lambda line: line.at_s))
             elif "clear" in body:
-                self.venue.faults.clear(body["clear"])
-                self.venue.apply_switches()
+                self.clear_fault(body["clear"])
             else:
                 self.fault(body["fault"], body.get("args", {}))
         except (ValueError, KeyError, TypeError, msgspec.DecodeError) as e:

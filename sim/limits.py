@@ -1,4 +1,4 @@
-"""What Hyperliquid counts: nonces, request weight per address of the network, requests per account (page 5, 7)."""
+"""What venues count. Hyperliquid: nonces, request weight per network address, requests per account (page 5, 7)."""
 
 import bisect
 from collections import deque
@@ -37,16 +37,17 @@ class Nonces:
 
 
 class WeightLimit:
-    """A sliding minute of request weight for one caller; `limit` None never refuses."""
+    """A sliding window (a minute) of request weight for one caller; `limit` None never refuses."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, window_ms: int = MINUTE_MS) -> None:
         self._limit = limit
+        self._window_ms = window_ms
         self._spent: deque[tuple[int, int]] = deque()
         self._sum = 0
 
     def spend(self, weight: int, now_ms: int) -> bool:
-        """False when the minute's weight is used up; then nothing is spent."""
-        while self._spent and self._spent[0][0] <= now_ms - MINUTE_MS:
+        """False when the window's weight is used up; then nothing is spent."""
+        while self._spent and self._spent[0][0] <= now_ms - self._window_ms:
             self._sum -= self._spent.popleft()[1]
         if self._limit is not None and self._sum + weight > self._limit:
             return False

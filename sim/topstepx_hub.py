@@ -1,0 +1,422 @@
+"""Both hubs of the simulated TopstepX: the SignalR JSON hub protocol on WebSocket (protocol page 3 and 4).
+
+Everything here runs on the server's loop. A client's records go through its outbox, so a slow reader delays nobody.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import msgspec
+from aiohttp import WSMessage, WSMsgType, web
+
+from sim.topstepx_events import (
+    Topic,
+    depth_rows,
+    depth_snapshot,
+    first_quote,
+    quote_row,
+    topic_of,
+    trade_rows,
+    twist_user_event,
+    user_topic,
+)
+from sim.topstepx_market import Record
+from sim.topstepx_types import BookEvent
+from sim.topstepx_venue import TopstepxVenue
+from sim.topstepx_wire import JSON, encode, user_event
+
+RS = "\x1e"
+CLOSED = "Connection closed with an error."
+FAILED = "Failed to invoke '{0}' due to an error on the server."
+NO_METHOD = FAILED + " HubException: Method does not exist."
+UNAUTHORIZED = "Failed to invoke '{0}' because user is unauthorized"
+MAX_CLIENT_MESSAGE = 32 * 1024
+JOINED = 4  # records that wait travel together, at most so many
+TRANSPORTS = [
+    {"transport": "WebSockets", "transferFormats": ["Text", "Binary"]},
+    {"transport": "ServerSentEvents", "transferFormats": ["Text"]},
+    {"transport": "LongPolling", "transferFormats": ["Text", "Binary"]},
+]
+
+
+class HubClient:
+    """One connected socket."""
+
+    def __init__(self, name: str, ws: web.WebSocketResponse, transport: asyncio.Transport, now_s: float) -> None:
+        self.name = name  # market or user
+        self.ws = ws
+        self.transport = transport
+        self.topics: set[Topic] = set()
+        self.outbox: asyncio.Queue[str] = asyncio.Queue()
+        self.unread = ""  # the cut tail of what the client has sent
+        self.is_shaken = False  # the handshake is done
+        self.has_pinged = False
+        self.spoke_s = self.heard_s = now_s
+        self.held: str | None = None  # a record that waits to swap places with the next
+        self.is_ending = False
+
+
+class Hubs:
+    """All sockets and who listens to what. `good(token)` judges a token; `invoked(hub, target, arguments)` is told of
+    every call."""
+
+    def __init__(
+        self,
+        venue: TopstepxVenue,
+        good: Callable[[web.Request], bool],
+        changed: Callable[[], None],
+        invoked: Callable[[str, str, Any], None],
+    ) -> None:
+        self.venue = venue
+        self.clients: set[HubClient] = set()
+        self.accepted = 0  # sockets ever
+        self._good, self._changed, self._invoked = good, changed, invoked
+        self._negotiated: set[str] = set()
+        self._latest: dict[str, Record] = {}  # what the hub has told of each contract
+        self._frozen_us: dict[str, int] = {}
+        self._tasks: set[asyncio.Task] = set()
+        venue.on_record = self.publish_record
+        venue.on_events = self.publish_events
+
+    def start(self) -> None:
+        config = self.venue.config
+        self._spawn(self._keep_alive(min(1.0, config.ping_s / 5, config.client_timeout_s / 5)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def stop(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        self.drop_all()
+
+    def drop_all(self, hub: str | None = None) -> None:
+        """Reset every connection, without a word."""
+        for client in self._of(hub):
+            client.transport.abort()
+
+    def _of(self, hub: str | None) -> list[HubClient]:
+        return [client for client in self.clients if hub in (None, client.name)]
+
+    # --- one connection ---------------------------------------------------------------------------------------------
+
+    async def negotiate(self, request: web.Request) -> web.StreamResponse:
+        if not self._good(request):
+            return web.Response(status=401)
+        connection = secrets.token_urlsafe(16)
+        answer: JSON = {"negotiateVersion": 0, "connectionId": connection, "availableTransports": TRANSPORTS}
+        if request.query.get("negotiateVersion") == "1":
+            token = secrets.token_urlsafe(16)
+            answer |= {"negotiateVersion": 1, "connectionToken": token}
+            self._negotiated.add(token)
+        else:
+            self._negotiated.add(connection)
+        return web.Response(body=encode(answer), content_type="application/json")
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["hub"]
+        if refused := self.venue.faults.take("refuse_sockets", hub=name):
+            return web.Response(status=int(refused.get("status", 401)))
+        if not self._good(request):
+            return web.Response(status=401)
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return web.Response(status=405)
+        if "id" in request.query:
+            if request.query["id"] not in self._negotiated:
+                return web.Response(status=404)
+            self._negotiated.discard(request.query["id"])
+        ws = web.WebSocketResponse(compress=False, max_msg_size=MAX_CLIENT_MESSAGE, timeout=1.0)
+        await ws.prepare(request)
+        assert isinstance(request.transport, asyncio.Transport)
+        client = HubClient(name, ws, request.transport, asyncio.get_running_loop().time())
+        self.clients.add(client)
+        self.accepted += 1
+        self._changed()
+        await self._converse(client)
+        return ws
+
+    async def _converse(self, client: HubClient) -> None:
+        writer = self._spawn(self._write(client))
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self.venue.config.handshake_s, self._handshake_late, client)
+        try:
+            async for message in client.ws:
+                self._read(client, message)
+                if client.is_shaken:
+                    timer.cancel()
+                self._changed()
+        finally:
+            timer.cancel()
+            self.clients.discard(client)
+            if not client.is_ending:
+                writer.cancel()
+            self._changed()
+
+    async def _write(self, client: HubClient) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                text = await client.outbox.get()
+                for _ in range(JOINED - 1):
+                    if client.outbox.empty() or not text:
+                        break
+                    following = client.outbox.get_nowait()
+                    if not following:
+                        await self._send(client, text)
+                        text = ""
+                        break
+                    text += following
+                if not text:  # the end was put into the outbox
+                    await client.ws.close()
+                    return
+                await self._send(client, text)
+                client.spoke_s = loop.time()
+        except (ConnectionError, RuntimeError):
+            client.transport.abort()  # it went away; the reading side ends with it
+
+    async def _send(self, client: HubClient, text: str) -> None:
+        faults = self.venue.faults
+        if faults.take("two_records", hub=client.name):
+            text += encode({"type": 6}).decode() + RS
+        if faults.take("ws_ping", hub=client.name):
+            await client.ws.ping(b"are you there")
+        if faults.take("fragment_frames", hub=client.name):
+            _send_fragments(client.transport, text.encode())
+        elif len(text) > 8 and faults.take("split_records", hub=client.name):
+            await client.ws.send_str(text[: len(text) // 2])
+            await client.ws.send_str(text[len(text) // 2 :])
+        else:
+            await client.ws.send_str(text)
+
+    def _handshake_late(self, client: HubClient) -> None:
+        if not client.is_shaken:
+            self._refuse_handshake(client, "Handshake was canceled.")
+
+    def _end(self, client: HubClient) -> None:
+        """Close the socket once everything before has gone out."""
+        client.is_ending = True
+        client.outbox.put_nowait("")
+
+    # --- what a client says -----------------------------------------------------------------------------------------
+
+    def _read(self, client: HubClient, message: WSMessage) -> None:
+        if message.type is not WSMsgType.TEXT or client.is_ending:
+            return
+        client.heard_s = asyncio.get_running_loop().time()
+        *records, client.unread = (client.unread + message.data).split(RS)
+        for record in records:
+            try:
+                value = msgspec.json.decode(record)
+                if not isinstance(value, dict):
+                    raise ValueError("a record is an object")
+            except ValueError:  # msgspec's included
+                value = None
+            if not client.is_shaken:
+                self._shake(client, value)
+            elif value is None:
+                self.close(CLOSED, True, client=client)
+            else:
+                self._obey(client, value)
+            if client.is_ending:
+                return
+
+    def _shake(self, client: HubClient, record: JSON | None) -> None:
+        if fault := self.venue.faults.take("handshake_error", hub=client.name):
+            self._refuse_handshake(client, str(fault.get("error", "Handshake failed.")))
+        elif record is None or "protocol" not in record:
+            self._refuse_handshake(client, "Expected a handshake request message.")
+        elif record["protocol"] != "json":
+            self._refuse_handshake(client, f"The protocol '{record['protocol']}' is not supported.")
+        elif record.get("version") not in (0, 1):
+            version = record.get("version")
+            self._refuse_handshake(client, f"The server does not support version {version} of the 'json' protocol.")
+        else:
+            client.is_shaken = True
+            client.outbox.put_nowait("{}" + RS)
+
+    def _refuse_handshake(self, client: HubClient, error: str) -> None:
+        client.outbox.put_nowait(encode({"error": error}).decode() + RS)
+        self._end(client)
+
+    def _obey(self, client: HubClient, record: JSON) -> None:
+        kind = record.get("type")
+        if kind == 6:
+            client.has_pinged = True
+        elif kind == 7:
+            self._end(client)
+        elif kind == 1:
+            target, arguments = str(record.get("target")), record.get("arguments")
+            self._invoked(client.name, target, arguments)
+            error, topic = self._invoke(client, target, arguments)
+            if (invocation := record.get("invocationId")) is not None:
+                answer: JSON = {"type": 3, "invocationId": invocation}
+                answer |= {"result": 0} if error is None else {"error": error}
+                self._deliver(client, answer, "Completion")
+            if topic is not None:
+                self._greet(client, topic)
+
+    def _invoke(self, client: HubClient, target: str, arguments: Any) -> tuple[str | None, Topic | None]:
+        """What went wrong, and the topic that is newly listened to."""
+        found = topic_of(client.name, target)
+        if found is None:
+            return NO_METHOD.format(target), None
+        kind, wants, is_on = found
+        values = arguments if isinstance(arguments, list) else []
+        if [type(value) for value in values] != ([] if wants is None else [wants]):
+            return FAILED.format(target), None
+        value = values[0] if values else None
+        if wants is int and value not in self.venue.book.accounts:
+            return UNAUTHORIZED.format(target), None
+        topic = (kind, value)
+        if wants is str and (contract := self.venue.find(str(value))) is not None:
+            self.venue.market(contract)  # before it is listened to: the first quote is `_greet`'s
+        if not is_on:
+            client.topics.discard(topic)
+            return None, None
+        client.topics.add(topic)
+        return None, topic
+
+    def _greet(self, client: HubClient, topic: Topic) -> None:
+        """The first word on a topic: a whole quote, or the book. An unknown contract gets silence."""
+        kind, contract_id = topic
+        contract = self.venue.find(str(contract_id))
+        if client.name != "market" or contract is None:
+            return
+        record = self._latest.get(contract.id)
+        if record is None:
+            return
+        if kind == "GatewayQuote":
+            old = self.venue.faults.take("old_first_quote")
+            self._event(client, kind, [contract.id, first_quote(record, self._shift_us(old))])
+        elif kind == "GatewayDepth":
+            levels = 100 if self.venue.faults.on("large_depth") else 5
+            self._event(client, kind, [contract.id, depth_snapshot(record, levels)])
+
+    # --- what the venue says ----------------------------------------------------------------------------------------
+
+    def publish_record(self, record: Record) -> None:
+        """A moment of one contract as quote, prints and depth; quotes only what has changed."""
+        contract_id = record.contract.id
+        before, self._latest[contract_id] = self._latest.get(contract_id), record
+        shift_us = self._shift_us(None)
+        if listeners := self._listening("GatewayQuote", contract_id):
+            row = quote_row(None if before is None else before.quote, record, shift_us, self._frozen(contract_id))
+            if row is not None:
+                self._tell(listeners, "GatewayQuote", [contract_id, row])
+        if record.prints and (listeners := self._listening("GatewayTrade", contract_id)):
+            self._tell(listeners, "GatewayTrade", [contract_id, trade_rows(record, shift_us)])
+        if listeners := self._listening("GatewayDepth", contract_id):
+            self._tell(listeners, "GatewayDepth", [contract_id, depth_rows(record)])
+
+    def _shift_us(self, old: JSON | None) -> int:
+        """How far back the times in market data lie."""
+        faults = self.venue.faults
+        delayed, stale = faults.on("delayed_data", hub="market"), faults.on("stale_quotes")
+        fault = old or stale or delayed
+        return 0 if fault is None else -int(fault.get("ms", 900_000)) * 1_000
+
+    def _frozen(self, contract_id: str) -> tuple[int | None, bool]:
+        """Where `timestamp` stands still, and whether `lastUpdated` does too (fault frozen_timestamp)."""
+        fault = self.venue.faults.on("frozen_timestamp")
+        if fault is None:
+            self._frozen_us.pop(contract_id, None)
+            return None, False
+        return self._frozen_us.setdefault(contract_id, self.venue.now_us()), bool(fault.get("last_updated"))
+
+    def publish_events(self, events: list[BookEvent]) -> None:
+        for event in events:
+            account = self.venue.book.accounts[user_topic(event)]
+            target, row = user_event(event, account)
+            value = None if target == "GatewayUserAccount" else account.id
+            if listeners := self._listening(target, value):
+                for changed in twist_user_event(self.venue.faults, target, row):
+                    self._tell(listeners, target, [changed])
+        self._changed()
+
+    def _listening(self, kind: str, value: Any) -> list[HubClient]:
+        return [client for client in self.clients if (kind, value) in client.topics]
+
+    def _tell(self, listeners: Iterable[HubClient], target: str, arguments: list[Any]) -> None:
+        if extra := self.venue.faults.on("extra_fields"):
+            arguments = [*arguments, {"someNewField": extra.get("value", 1)}]
+        for client in listeners:
+            self._event(client, target, arguments)
+
+    def _event(self, client: HubClient, target: str, arguments: list[Any]) -> None:
+        self._deliver(client, {"type": 1, "target": target, "arguments": arguments}, target)
+
+    def send_raw(self, text: str, hub: str | None = None) -> None:
+        """A text to every socket, as it is."""
+        for client in self._of(hub):
+            client.outbox.put_nowait(text)
+
+    def close(
+        self,
+        error: str | None,
+        allow_reconnect: bool | None,
+        hub: str | None = None,
+        client: HubClient | None = None,
+    ) -> None:
+        """A Close record, then the end; None leaves a field out."""
+        record: JSON = {"type": 7}
+        record |= {} if error is None else {"error": error}
+        record |= {} if allow_reconnect is None else {"allowReconnect": allow_reconnect}
+        for each in self._of(hub) if client is None else [client]:
+            each.outbox.put_nowait(encode(record).decode() + RS)
+            self._end(each)
+
+    def _deliver(self, client: HubClient, record: JSON, target: str) -> None:
+        """Into the outbox, through whatever is wrong at the moment."""
+        text = encode(record).decode() + RS
+        faults, hub = self.venue.faults, client.name
+        if not any(True for _ in faults):
+            client.outbox.put_nowait(text)
+            return
+        if faults.take("stall", hub=hub) or (record["type"] == 6 and faults.take("no_pings", hub=hub)):
+            return
+        if record["type"] == 1 and faults.take("silent_data", hub=hub, channel=target):
+            return
+        texts = [text] * (2 if record["type"] == 1 and faults.take("duplicate_frames", hub=hub, channel=target) else 1)
+        if record["type"] == 1 and faults.take("reorder_frames", hub=hub, channel=target):
+            if client.held is None:
+                client.held = text
+                return
+            texts, client.held = [text, client.held], None
+        late = faults.take("delay_frames", hub=hub, channel=target)
+        if late is None and hub == "user" and record["type"] == 1:
+            late = faults.take("late_user_frames")
+        for each in texts:
+            if late is None:
+                client.outbox.put_nowait(each)
+            else:
+                asyncio.get_running_loop().call_later(float(late.get("ms", 500)) / 1000, client.outbox.put_nowait, each)
+
+    # --- keepalive --------------------------------------------------------------------------------------------------
+
+    async def _keep_alive(self, every_s: float) -> None:
+        """Pings after own silence; a client that has pinged once and then says nothing is dropped (page 4.4)."""
+        config, loop = self.venue.config, asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(every_s)
+            now = loop.time()
+            for client in [c for c in self.clients if c.is_shaken and not c.is_ending]:
+                if client.has_pinged and now - client.heard_s > config.client_timeout_s:
+                    self.close(CLOSED, True, client=client)
+                elif now - client.spoke_s >= config.ping_s:
+                    client.spoke_s = now
+                    self._deliver(client, {"type": 6}, "Ping")
+
+
+def _send_fragments(transport: asyncio.Transport, payload: bytes) -> None:
+    """One text message as three WebSocket frames (server frames carry no mask)."""
+    third = max(1, len(payload) // 3)
+    parts = [payload[:third], payload[third : 2 * third], payload[2 * third :]]
+    for i, part in enumerate(parts):
+        first = (1 if i == 0 else 0) | (0x80 if i == 2 else 0)
+        size = bytes([len(part)]) if len(part) < 126 else bytes([126]) + len(part).to_bytes(2, "big")
+        transport.write(bytes([first]) + size + part)
