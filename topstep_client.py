@@ -1,6 +1,5 @@
 """REST of TopstepX futures (ProjectX gateway): reads, orders, what became of one in doubt (protocol page 1, 2)."""
 
-import threading
 from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
@@ -25,10 +24,11 @@ from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
 from runtime.warm_http import checked_url, tls_context
 from topstep_accounts import AccountRow, pick
-from topstep_contracts import ContractBook
+from topstep_contracts import Catalogue, ContractBook
 from topstep_offset import OffsetBounds
 from topstep_orders import SEARCH_OPEN, Closed, OrderDesk, OrdersAnswer
 from topstep_prices import PriceReader
+from topstep_provider import TokenProvider
 from topstep_rest import Envelope, RequestLimits, Timeouts, TopstepRest, checked
 from topstep_settle import Settler
 from topstep_token import TokenKeeper
@@ -42,45 +42,12 @@ class _Accounts(Envelope):
     accounts: list[AccountRow] | None = None
 
 
-class _Contracts(Envelope):
-    contracts: list[shapes.Contract] | None = None
-
-
-class _Contract(Envelope):
-    contract: shapes.Contract | None = None
-
-
 class _Positions(Envelope):
     positions: list[shapes.PositionRow] | None = None
 
 
 class _Trades(Envelope):
     trades: list[shapes.TradeRow] | None = None
-
-
-class TokenProvider:
-    """Gives the hubs their access token, from whichever stream thread: one asks at a time, no order waits for it."""
-
-    def __init__(self, rest: TopstepRest) -> None:
-        self._rest, self._turn = rest, threading.Lock()
-        self._given: str | None = None
-        self._refused: str | None = None
-
-    def __call__(self) -> str:
-        """Raises VenueUnavailable, also when the venue refuses the key: the stream goes on trying."""
-        with self._turn:
-            try:
-                self._given = self._rest.token(self._refused)
-            except CredentialsRefused as e:
-                raise VenueUnavailable(str(e)) from None
-            return self._given
-
-    def refused(self) -> None:
-        """A hub answered 401 to the token given last: the next one comes from a new login."""
-        self._refused = self._given
-
-    def close(self) -> None:
-        self._rest.close()
 
 
 class TopstepClient:
@@ -119,6 +86,7 @@ class TopstepClient:
     def _start(self) -> None:
         """What belongs to this thread alone."""
         self._rest = self._make_rest()
+        self._catalogue = Catalogue(self._rest, self._book)
         self._prices = PriceReader(self._rest, self._clock, self._offset)
         self._desk = OrderDesk(self._rest, self._clock, self._keeper.hide)
 
@@ -206,7 +174,7 @@ class TopstepClient:
         """Of every contract of the account, configured or not."""
         found = []
         for row in self._position_rows():
-            instrument = self.instrument_of(row.contractId)
+            instrument = self._catalogue.instrument(row.contractId)
             position = checked(POSITIONS, shapes.position_of, row, instrument.symbol, instrument.multiplier)
             if position.size != 0:
                 found.append(position)
@@ -222,7 +190,7 @@ class TopstepClient:
         answer = self._rest.ask(SEARCH_OPEN, {"accountId": self.account_id}, OrdersAnswer)
         rows = checked(SEARCH_OPEN, shapes.present, answer.orders, "orders")
         orders = tuple(
-            checked(SEARCH_OPEN, shapes.working_order, row, self.instrument_of(row.contractId).symbol)
+            checked(SEARCH_OPEN, shapes.working_order, row, self._catalogue.instrument(row.contractId).symbol)
             for row in rows
             if row.status not in shapes.TERMINAL
         )
@@ -236,7 +204,7 @@ class TopstepClient:
         received_ms = self._clock.now_ms()
         fills = []
         for row in rows.values():
-            symbol = self.instrument_of(row.contractId).symbol
+            symbol = self._catalogue.instrument(row.contractId).symbol
             fills.append(checked(what, shapes.fill_of, row, symbol, self._book.ticker(row.contractId), received_ms))
         return sorted(fills, key=lambda fill: (fill.time_ms, int(fill.fill_id)))
 
@@ -244,22 +212,15 @@ class TopstepClient:
 
     def instruments(self) -> dict[str, Instrument]:
         """The active month of every product by ticker; of a configured one the month in which a position is held."""
-        active = self._active()
+        active = self._catalogue.active()
         held = self._held_months(active) if self._book.configured else []
         self._book.use([*active.values(), *held])
         return dict(self._book.in_use)
 
-    def _active(self) -> dict[str, Instrument]:
-        what = "Contract/available"
-        rows = checked(what, shapes.present, self._rest.ask(what, {"live": False}, _Contracts).contracts, "contracts")
-        active = checked(what, shapes.active_of, rows)
-        self._book.learn(rows)
-        return active
-
     def _held_months(self, active: dict[str, Instrument]) -> list[Instrument]:
         """Positions in months that are traded no longer, unless the active one is held as well."""
         ids = [row.contractId for row in self._position_rows() if row.size]
-        held = {contract_id: shapes.instrument_of(self._contract(contract_id)) for contract_id in ids}
+        held = {contract_id: shapes.instrument_of(self._catalogue.contract(contract_id)) for contract_id in ids}
         return [
             instrument
             for instrument in held.values()
@@ -273,7 +234,7 @@ class TopstepClient:
 
     def rolled(self, symbols: Sequence[str]) -> list[ContractRolled]:
         """Those of `symbols` whose active month is not the one in use; ask once a day. Nothing is switched here."""
-        active = self._active()
+        active = self._catalogue.active()
         return [
             ContractRolled(received_ms=self._clock.now_ms(), symbol=symbol, instrument=active[symbol])
             for symbol in symbols
@@ -281,29 +242,12 @@ class TopstepClient:
         ]
 
     def instrument_of(self, contract_id: str) -> Instrument:
-        """Of any contract, under the name the bot calls it by; an unknown one is asked for. Raises VenueUnavailable."""
-        if (known := self._book.known(contract_id)) is not None:
-            return known
-        self._contract(contract_id)
-        known = self._book.known(contract_id)
-        assert known is not None, "just learnt"
-        return known
-
-    def _contract(self, contract_id: str) -> shapes.Contract:
-        if (row := self._book.row(contract_id)) is not None:
-            return row
-        what = "Contract/searchById"
-        row = self._rest.ask(what, {"contractId": contract_id}, _Contract).contract
-        if row is None or row.id != contract_id:
-            raise VenueUnavailable(f"{what}: unexpected answer: not the contract asked for", status=200)
-        checked(what, shapes.instrument_of, row)
-        self._book.learn([row])
-        return row
+        """Of any contract, under the name the bot calls it by. Raises VenueUnavailable."""
+        return self._catalogue.instrument(contract_id)
 
     def search_contracts(self, text: str) -> list[shapes.Contract]:
         """At most 20, and more than `text` alone: NQ finds ENQ and MNQ. For people, not for choosing a month."""
-        body = {"searchText": text, "live": False}
-        return self._rest.ask("Contract/search", body, _Contracts).contracts or []
+        return self._catalogue.search(text)
 
     # --- prices, clock, limits --------------------------------------------------------------------------------------
 

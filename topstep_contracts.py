@@ -1,27 +1,36 @@
-"""Which contract month is traded under which ticker, and what other contracts are called (protocol page 2.3).
-
-One book for all clones. Its dictionaries are replaced as a whole, so that other threads read them without a lock.
-"""
+"""Which contract month is traded under which ticker, and what other contracts are called (protocol page 2.3)."""
 
 from collections.abc import Collection, Iterable
 
 import msgspec
 
+import topstep_shapes as shapes
 from core.model import Instrument
-from topstep_shapes import Contract, instrument_of
+from runtime.venue import VenueUnavailable
+from topstep_rest import Envelope, TopstepRest, checked
 from topstep_symbols import name_of_other
 
 
+class _Contracts(Envelope):
+    contracts: list[shapes.Contract] | None = None
+
+
+class _Contract(Envelope):
+    contract: shapes.Contract | None = None
+
+
 class ContractBook:
+    """One for all clones. Its dictionaries are replaced as a whole, so other threads read them without a lock."""
+
     def __init__(self, configured: Collection[str], instruments: dict[str, Instrument] | None = None) -> None:
         self.configured = frozenset(configured)
         self.in_use: dict[str, Instrument] = dict(instruments or {})
-        self._rows: dict[str, Contract] = {}
+        self._rows: dict[str, shapes.Contract] = {}
 
-    def learn(self, rows: Iterable[Contract]) -> None:
+    def learn(self, rows: Iterable[shapes.Contract]) -> None:
         self._rows = {**self._rows, **{row.id: row for row in rows}}
 
-    def row(self, contract_id: str) -> Contract | None:
+    def row(self, contract_id: str) -> shapes.Contract | None:
         return self._rows.get(contract_id)
 
     def use(self, instruments: Iterable[Instrument]) -> None:
@@ -43,11 +52,52 @@ class ContractBook:
         if row is None:
             return None
         name = name_of_other(contract_id, self.configured or self.in_use)
-        return msgspec.structs.replace(instrument_of(row), symbol=name)
+        return msgspec.structs.replace(shapes.instrument_of(row), symbol=name)
 
     def ticker(self, contract_id: str) -> str:
         """Of a known contract, whatever its month."""
         row = self._rows.get(contract_id)
-        instrument = instrument_of(row) if row is not None else self.known(contract_id)
+        instrument = shapes.instrument_of(row) if row is not None else self.known(contract_id)
         assert instrument is not None, "asked about known contracts only"
         return instrument.symbol
+
+
+class Catalogue:
+    """What the venue says of contracts, written in the book. Owned by one thread. All raise VenueUnavailable."""
+
+    def __init__(self, rest: TopstepRest, book: ContractBook) -> None:
+        self._rest, self._book = rest, book
+
+    def active(self) -> dict[str, Instrument]:
+        """By ticker. A search would not do: its pages end before MES, MGC and MNQ."""
+        what = "Contract/available"
+        answer = self._rest.ask(what, {"live": False}, _Contracts)
+        rows = list(filter(shapes.is_usable, checked(what, shapes.present, answer.contracts, "contracts")))
+        active = checked(what, shapes.active_of, rows)
+        self._book.learn(rows)
+        return active
+
+    def instrument(self, contract_id: str) -> Instrument:
+        """Of any contract, under the name the bot calls it by; an unknown one is asked for."""
+        if (known := self._book.known(contract_id)) is None:
+            self.contract(contract_id)
+            known = self._book.known(contract_id)
+        assert known is not None, "just learnt"
+        return known
+
+    def contract(self, contract_id: str) -> shapes.Contract:
+        """Also of expired months."""
+        if (row := self._book.row(contract_id)) is not None:
+            return row
+        what = "Contract/searchById"
+        row = self._rest.ask(what, {"contractId": contract_id}, _Contract).contract
+        if row is None or row.id != contract_id:
+            raise VenueUnavailable(f"{what}: unexpected answer: not the contract asked for", status=200)
+        checked(what, shapes.instrument_of, row)
+        self._book.learn([row])
+        return row
+
+    def search(self, text: str) -> list[shapes.Contract]:
+        what = "Contract/search"
+        answer = self._rest.ask(what, {"searchText": text, "live": False}, _Contracts)
+        return checked(what, shapes.present, answer.contracts, "contracts")

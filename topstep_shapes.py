@@ -115,6 +115,11 @@ def instrument_of(row: Contract) -> Instrument:
     )
 
 
+def is_usable(row: Contract) -> bool:
+    """A product whose ticks are no numbers cannot be traded, and must not keep others from it."""
+    return all(value.is_finite() and value > 0 for value in (row.tickSize, row.tickValue))
+
+
 def month_of(contract_id: str) -> tuple[str, str]:
     """(year, month letter) of CON.F.US.MGC.Z26, to sort by; the letters follow the calendar."""
     last = contract_id.rpartition(".")[2]

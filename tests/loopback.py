@@ -25,6 +25,7 @@ class LoopbackVenue:
     def __init__(self, play: Callable[[str, dict[str, Any]], Reply], wrap: Callable[..., Any] | None = None) -> None:
         self.play = play
         self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.heads: list[str] = []  # of each request: its first line and its header, as they came
         self.connections = 0
         self.closed = threading.Semaphore(0)  # released each time this end has closed a connection
         self._wrap = wrap or (lambda sock: sock)
@@ -77,8 +78,10 @@ class LoopbackVenue:
             self._open.append(sock)
             with sock, sock.makefile("rb") as reader:
                 while (request := _read_request(reader)) is not None:
-                    self.requests.append(request)
-                    if not self._perform(sock, self.play(*request)):
+                    head, path, body = request
+                    self.heads.append(head)
+                    self.requests.append((path, body))
+                    if not self._perform(sock, self.play(path, body)):
                         break
         except OSError:
             pass  # the client went away, or stop()
@@ -100,15 +103,17 @@ class LoopbackVenue:
         return False
 
 
-def _read_request(reader: Any) -> tuple[str, dict[str, Any]] | None:
-    line = reader.readline()
+def _read_request(reader: Any) -> tuple[str, str, dict[str, Any]] | None:
+    """(head, path, body); an empty body is {}."""
+    line = head = reader.readline()
     if not line:
         return None
     length = 0
-    while (header := reader.readline().strip().lower()) != b"":
-        if header.startswith(b"content-length:"):
+    while (header := reader.readline()).strip() != b"":
+        head += header
+        if header.lower().startswith(b"content-length:"):
             length = int(header.split(b":")[1])
-    return line.split()[1].decode(), json.loads(reader.read(length))
+    return head.decode(), line.split()[1].decode(), json.loads(reader.read(length) or b"{}")
 
 
 @contextmanager
