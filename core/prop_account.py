@@ -163,9 +163,13 @@ def distances(
     holdings: Sequence[Holding],
     tick_value: Decimal | None = None,
 ) -> tuple[Room, ...]:
-    """How far each limit is, for people. `tick_value`: of one contract, what a tick means while nothing is held."""
-    worth = sum((abs(held.size) * held.multiplier * held.tick_size for held in holdings if held.tick_size), ZERO)
-    worth = worth if holdings else tick_value or ZERO
+    """How far each limit is, for people. `tick_value`: of one contract, what a tick means while nothing is held.
+
+    With a contract among the holdings whose tick is unknown, the distance is in dollars only.
+    """
+    if holdings:
+        steps = [abs(held.size) * held.multiplier * (held.tick_size or ZERO) for held in holdings]
+        tick_value = sum(steps, ZERO) if all(steps) else None
     levels = [(limit.name, limit.level, 1) for limit in loss_limits(rules, state)]
     target = profit_level(rules, state)
     if target is not None:
@@ -173,7 +177,7 @@ def distances(
     rooms = []
     for name, level, sign in levels:
         dollars = None if valuation is None else sign * (valuation.in_hand - level)
-        ticks = None if dollars is None or worth == 0 else (dollars / worth).to_integral_value(ROUND_FLOOR)
+        ticks = None if dollars is None or not tick_value else (dollars / tick_value).to_integral_value(ROUND_FLOOR)
         rooms.append(Room(name, level, dollars, ticks))
     return tuple(rooms)
 
