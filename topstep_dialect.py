@@ -86,15 +86,15 @@ class MarketDialect(HubDialect):
         is_open: IsOpen,
         timing: Timing,
     ) -> None:
-        self._timing = timing
+        self._timing, self._depth = timing, set(depth)
         self._wishes: deque[str] = deque()  # contracts that other threads ask for
         self._mutes: dict[str, int] = {}  # by contract: reconnects it did not answer
         self._flows: dict[tuple[str, str], Flow] = {}
-        flows = [flow for contract_id, symbol in contracts.items() for flow in self._wanted(contract_id, symbol, depth)]
+        flows = [flow for contract_id, symbol in contracts.items() for flow in self._wanted(contract_id, symbol)]
         super().__init__(url, flows, reader, token, refresh_token, clock, is_open, list(contracts.values()), timing)
 
-    def _wanted(self, contract_id: str, symbol: str, depth: Collection[str] = ()) -> list[Flow]:
-        targets = [QUOTES, TRADES, *([DEPTH] if contract_id in depth else [])]
+    def _wanted(self, contract_id: str, symbol: str) -> list[Flow]:
+        targets = [QUOTES, TRADES, *([DEPTH] if contract_id in self._depth else [])]
         flows = [Flow(target, contract_id, symbol, self._timing) for target in targets]
         self._flows |= {(flow.target, contract_id): flow for flow in flows}
         return flows
@@ -131,13 +131,29 @@ class MarketDialect(HubDialect):
 
     def _grant(self, now_s: float) -> None:
         while self._wishes:
-            contract_id = self._wishes.popleft()
-            if (QUOTES, contract_id) in self._flows:
-                continue
-            flows = self._wanted(contract_id, self._reader.symbol_of(contract_id))
-            for flow in flows:
-                flow.rhythm.restart(now_s)
-            self._subs += flows
+            self._add(self._wishes.popleft(), now_s)
+        self._ask(now_s)
+
+    def _add(self, contract_id: str, now_s: float) -> None:
+        if (QUOTES, contract_id) in self._flows:
+            return
+        flows = self._wanted(contract_id, self._reader.symbol_of(contract_id))
+        for flow in flows:
+            flow.rhythm.restart(now_s)
+        self._subs += flows
+
+    def _roll(self, symbol: str, contract_id: str, now_s: float) -> None:
+        """The new month's flows in place of the old one's."""
+        gone = [f for f in self._flows.values() if f.symbol == symbol and f.contract_id != contract_id]
+        if any(f.target == DEPTH for f in gone):
+            self._depth.add(contract_id)
+        for flow in gone:
+            del self._flows[flow.target, flow.contract_id]
+            self._subs.remove(flow)
+            if flow.asked_s is not None:
+                self._invoke(f"Unsubscribe{flow.what}", flow)
+        super()._roll(symbol, contract_id, now_s)
+        self._add(contract_id, now_s)
         self._ask(now_s)
 
     def _tend_second(self, now_s: float) -> None:

@@ -42,7 +42,11 @@ STATUSES = {
 }
 
 
-class _Known(msgspec.Struct):
+_NOTHING = shapes.Known()
+_encode = msgspec.json.Encoder().encode
+
+
+class _Best(msgspec.Struct):
     """What is known of a contract's best prices on this connection; None: no such side, or not told yet."""
 
     bid: Decimal | None = None
@@ -53,9 +57,9 @@ class _Known(msgspec.Struct):
     moved: bool = False  # prices changed since, and lastUpdated did not
 
 
-def completed(raw: bytes, known: bytes) -> bytes:
+def completed(raw: bytes, known: shapes.Known) -> bytes:
     """`raw` with what was known before it, so that a reader without that memory makes the same event of it."""
-    return b'%b,"known":%b}' % (raw.rstrip()[:-1], known)
+    return b'%b,"known":%b}' % (raw.rstrip()[:-1], _encode(known))
 
 
 class TopstepFrameReader:
@@ -71,10 +75,12 @@ class TopstepFrameReader:
     ) -> None:
         self._account_id, self._contracts = account_id, dict(contracts)
         self._multipliers = multipliers or {}
-        self._quotes: dict[str, _Known] = {}
+        self._quotes: dict[str, _Best] = {}
         self._books: dict[str, Depth] = {}
+        self._told = _NOTHING  # what stands on a kept record
         self.contract_id = ""  # of the market record last read
-        self.known: bytes | None = None  # JSON to keep with the record last read; None: it speaks for itself
+        self._renamed: set[str] = set()  # contracts that a roll has given another name
+        self.known: shapes.Known | None = None  # to keep with the record last read; None: it speaks for itself
         self._handlers: dict[str, Callable[[Record, int], tuple[AnyEvent, ...]]] = {
             "GatewayQuote": self._quote,
             "GatewayTrade": self._prints,
@@ -92,13 +98,36 @@ class TopstepFrameReader:
 
     def trade_instead(self, symbol: str, contract_id: str) -> None:
         """From now on `symbol` is this contract (a roll); the one before is like any other of the account."""
-        others = {known: name for known, name in self._contracts.items() if name != symbol}
-        self._contracts = {**others, contract_id: symbol}
+        before = {known for known, name in self._contracts.items() if name == symbol}
+        self._renamed |= before | {contract_id}
+        self._contracts = {c: name for c, name in self._contracts.items() if c not in before} | {contract_id: symbol}
 
     def symbol_of(self, contract_id: str) -> str:
         """What the core calls it."""
         known = self._contracts.get(contract_id)
         return name_of_other(contract_id, self._contracts.values()) if known is None else known
+
+    def _named(self, contract_id: str) -> str:
+        """symbol_of(), for the record at hand."""
+        if self._told.symbol is not None:
+            return self._told.symbol
+        symbol = self.symbol_of(contract_id)
+        if contract_id in self._renamed:
+            self._keep().symbol = symbol
+        return symbol
+
+    def _multiplier(self, contract_id: str) -> Decimal:
+        if self._told.multiplier is not None:
+            return positive(self._told.multiplier.encode())
+        multiplier = self._multipliers.get(contract_id)
+        if multiplier is not None:
+            self._keep().multiplier = f"{multiplier:f}"
+        return Decimal(1) if multiplier is None else multiplier
+
+    def _keep(self) -> shapes.Known:
+        if self.known is None:
+            self.known = shapes.Known()
+        return self.known
 
     def read(self, raw: bytes, received_ms: int) -> tuple[AnyEvent, ...]:
         """The events of one record as it was kept, () if it holds none. Raises only BadFrame."""
@@ -106,11 +135,13 @@ class TopstepFrameReader:
 
     def events(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         """The second half of read(), for who has parsed already. A record with one bad row is bad as a whole."""
-        self.known = None
+        self.known, self._told = None, _NOTHING
         handler = self._handlers.get(record.target)
         if record.type != INVOCATION or handler is None:
             return ()
         try:
+            if bytes(record.known):
+                self._told = shapes.decode_known(record.known)
             return handler(record, received_ms)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             bad = bad_json(e)
@@ -126,38 +157,39 @@ class TopstepFrameReader:
         contract_id, wire = shapes.decode_quote(record.arguments)
         self.contract_id = contract_id
         before = self._quotes.get(contract_id)
-        if bytes(record.known):
-            bid, ask, time_ms = shapes.decode_known(record.known)
-            known = _Known(_side(bid), _side(ask), time_ms)
+        told = self._told
+        if told.quote is not None:
+            bid, ask, time_ms = told.quote
+            known = _Best(_side(bid), _side(ask), time_ms)
         else:
-            known = _merged(before or _Known(), wire, received_ms)
+            known = _merged(before or _Best(), wire, received_ms)
         if known is before:
             return ()  # it comes late, behind a newer one
         has_all = is_given(wire.best_bid) and is_given(wire.best_ask)
         if not (before and has_all and known.updated_ms > before.updated_ms):
-            self.known = b"[%b,%b,%d]" % (_json(known.bid), _json(known.ask), known.time_ms)
+            self._keep().quote = _json(known.bid), _json(known.ask), known.time_ms
         self._quotes[contract_id] = known
         if known.time_ms == 0 or (known.bid is None and known.ask is None):
             return ()
-        symbol = self.symbol_of(contract_id)
+        symbol = self._named(contract_id)
         return (Quote(symbol, known.bid, None, known.ask, None, known.time_ms, received_ms),)
 
     def _prints(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         """In the order of the array; the venue gives prints no ids, so nothing tells a repeat from a twin."""
         contract_id, found = shapes.decode_prints(record.arguments)
         self.contract_id = contract_id
-        symbol = self.symbol_of(contract_id)
+        symbol = self._named(contract_id)
         return tuple([_print(symbol, row, received_ms) for row in shapes.rows(found)])
 
     def _depth(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         contract_id, found = shapes.decode_levels(record.arguments)
         self.contract_id = contract_id
         book = self._books.get(contract_id)
-        if book is None or bytes(record.known):
+        if book is None or self._told.begins:
             book = self._books[contract_id] = Depth()
-            self.known = b"true"  # it begins here
+            self._keep().begins = True
         book.apply(shapes.rows(found))
-        return book.events(self.symbol_of(contract_id), received_ms)
+        return book.events(self._named(contract_id), received_ms)
 
     # --- user hub ---
 
@@ -171,21 +203,21 @@ class TopstepFrameReader:
         wire = shapes.decode_order(shapes.unwrapped(record.arguments))
         if wire.account_id != self._account_id:
             return ()
-        return (order_update(wire, self.symbol_of(wire.contract_id), received_ms),)
+        return (order_update(wire, self._named(wire.contract_id), received_ms),)
 
     def _position(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         wire = shapes.decode_position(shapes.unwrapped(record.arguments))
         if wire.account_id != self._account_id:
             return ()
         position = VenuePosition(
-            symbol=self.symbol_of(wire.contract_id),
+            symbol=self._named(wire.contract_id),
             size=_signed_size(wire),
             entry_price=not_negative(wire.average_price) if is_given(wire.average_price) else ZERO,
             unrealized_pnl=ZERO,  # the venue names none (page 2.9)
             liquidation_price=None,
             leverage=1,
             is_cross=True,
-            multiplier=self._multipliers.get(wire.contract_id, Decimal(1)),
+            multiplier=self._multiplier(wire.contract_id),
             contract_id=wire.contract_id,
         )
         if position.size and not position.entry_price:
@@ -199,7 +231,7 @@ class TopstepFrameReader:
         if wire.size == 0:
             raise BadFrame("bad_number", "a fill of nothing")
         fill = Fill(
-            symbol=self.symbol_of(wire.contract_id),
+            symbol=self._named(wire.contract_id),
             side=_side_of(wire.side),
             price=positive(wire.price),
             size=Decimal(wire.size),
@@ -217,7 +249,7 @@ class TopstepFrameReader:
 # --- quotes -----------------------------------------------------------------------------------------------------------
 
 
-def _merged(before: _Known, wire: shapes.WireQuote, received_ms: int) -> _Known:
+def _merged(before: _Best, wire: shapes.WireQuote, received_ms: int) -> _Best:
     """What is known after `wire`; `before` itself when both clocks call `wire` older.
 
     A side that the other one has run through is no longer known.
@@ -235,8 +267,8 @@ def _merged(before: _Known, wire: shapes.WireQuote, received_ms: int) -> _Known:
             bid = None
     changed = (bid, ask) != (before.bid, before.ask)
     if updated_ms > before.updated_ms:
-        return _Known(bid, ask, updated_ms, updated_ms, stamped_ms)
-    known = _Known(bid, ask, before.time_ms, before.updated_ms, before.stamped_ms, before.moved or changed)
+        return _Best(bid, ask, updated_ms, updated_ms, stamped_ms)
+    known = _Best(bid, ask, before.time_ms, before.updated_ms, before.stamped_ms, before.moved or changed)
     if updated_ms == 0 or (known.moved and stamped_ms - known.stamped_ms >= FROZEN_MS > 0 < known.stamped_ms):
         known.time_ms = max(known.time_ms, stamped_ms)  # the other clock, when this one is missing or stuck
     return known
@@ -254,8 +286,8 @@ def _side(text: msgspec.Raw) -> Decimal | None:
     return positive(text) if is_given(text) else None
 
 
-def _json(value: Decimal | None) -> bytes:
-    return b"null" if value is None else f"{value:f}".encode()
+def _json(value: Decimal | None) -> msgspec.Raw:
+    return msgspec.Raw(b"null" if value is None else f"{value:f}".encode())
 
 
 def _print(symbol: str, row: shapes.WirePrint, received_ms: int) -> Trade:

@@ -51,6 +51,8 @@ class Timing(msgspec.Struct, frozen=True):
     market_s_first: float = 15.0  # the same before its rhythm is known (page 3.5)
     market_s_max: float = 600.0
     repair_s: float = 5.0  # data after a subscription was renewed
+    beat_s: float = 4.0  # between WebSocket pings, which a server must answer whatever the hub does
+    beaten_s: float = 4.0  # for that answer
     renew_s: float = 6 * 3600.0  # age at which a connection is made anew, with a fresh token, while markets are closed
 
 
@@ -106,6 +108,7 @@ class HubDialect:
         self._redact = Redactor()
         self._calls = 0
         self._sample = b""  # a small record, for rehearsals
+        self._rolls: deque[tuple[str, str]] = deque()  # symbol, contract: asked for by other threads
         self._drops = 0  # connections in a row that ended while something was asked for
         self._begin(0.0)
 
@@ -117,6 +120,10 @@ class HubDialect:
         self._reader.begin()
         for sub in self._subs:
             sub.reset()
+
+    def trade_instead(self, symbol: str, contract_id: str) -> None:
+        """From any thread: `symbol` is this contract from now on."""
+        self._rolls.append((symbol, contract_id))
 
     # --- what the stream asks ---
 
@@ -296,6 +303,8 @@ class HubDialect:
             raise Mute(f"no record in {timing.server_s:.0f}s, pings included")
         if now_s - self._pinged_s >= timing.ping_s:
             self._ping(now_s)
+        while self._rolls:
+            self._roll(*self._rolls.popleft(), now_s)
         for sub in self._subs:
             if sub.call is not None and sub.asked_s is not None and now_s - sub.asked_s > timing.answer_s:
                 self._failed(sub, "no answer", now_s)
@@ -304,6 +313,9 @@ class HubDialect:
         if now_s - self._looked_s >= 1.0:
             self._looked_s = now_s
             self._tend_second(now_s)
+
+    def _roll(self, symbol: str, contract_id: str, now_s: float) -> None:
+        self._reader.trade_instead(symbol, contract_id)
 
     def _tend_second(self, now_s: float) -> None:
         """A connection outlives its token, as far as known: make it anew while nobody misses it (page 3.5)."""

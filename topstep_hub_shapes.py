@@ -10,6 +10,7 @@ from msgspec import Raw
 
 Contract = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Id = Annotated[int, msgspec.Meta(gt=0, le=2**63 - 1)]
+Code = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]  # of an enum, known or not
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 NONE = Raw(b"")
 Row = TypeVar("Row")
@@ -27,12 +28,12 @@ class WireQuote(msgspec.Struct, rename="camel"):
 class WirePrint(msgspec.Struct):
     price: Raw
     volume: Raw
-    type: int
+    type: Code
     timestamp: str
 
 
 class WireLevel(msgspec.Struct):
-    type: int
+    type: Code
     timestamp: str
     price: Raw = NONE
     volume: Raw = NONE
@@ -42,6 +43,15 @@ class Wrapper(msgspec.Struct):
     """User events are wrapped live and bare in the docs; `action` is not documented and not needed."""
 
     data: Raw = NONE
+
+
+class Known(msgspec.Struct, omit_defaults=True):
+    """What a reader knew beyond the record itself: ours, added to the record that is kept. Prices as JSON text."""
+
+    quote: tuple[Raw, Raw, int] | None = None  # bid, ask, venue ms
+    begins: bool = False  # the first of a book
+    symbol: str | None = None  # where a roll has changed the name of the contract
+    multiplier: str | None = None
 
 
 class WireAccount(msgspec.Struct, rename="camel"):
@@ -55,9 +65,9 @@ class WireOrder(msgspec.Struct, rename="camel"):
     account_id: Id
     contract_id: Contract
     creation_timestamp: str
-    status: int
-    type: int
-    side: int
+    status: Code
+    type: Code
+    side: Code
     size: Count
     fill_volume: Count | None = None
     limit_price: Raw = NONE
@@ -70,7 +80,7 @@ class WireOrder(msgspec.Struct, rename="camel"):
 class WirePosition(msgspec.Struct, rename="camel"):
     account_id: Id
     contract_id: Contract
-    type: int
+    type: Code
     size: Count
     average_price: Raw = NONE
 
@@ -81,7 +91,7 @@ class WireFill(msgspec.Struct, rename="camel"):
     contract_id: Contract
     creation_timestamp: str
     price: Raw
-    side: int
+    side: Code
     size: Count
     order_id: Id
     profit_and_loss: Raw = NONE
@@ -93,7 +103,7 @@ class WireFill(msgspec.Struct, rename="camel"):
 decode_quote = msgspec.json.Decoder(tuple[Contract, WireQuote]).decode
 decode_prints = msgspec.json.Decoder(tuple[Contract, list[WirePrint] | WirePrint]).decode
 decode_levels = msgspec.json.Decoder(tuple[Contract, list[WireLevel] | WireLevel]).decode
-decode_known = msgspec.json.Decoder(tuple[Raw, Raw, int]).decode
+decode_known = msgspec.json.Decoder(Known).decode
 decode_account = msgspec.json.Decoder(WireAccount).decode
 decode_order = msgspec.json.Decoder(WireOrder).decode
 decode_position = msgspec.json.Decoder(WirePosition).decode

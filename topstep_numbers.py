@@ -28,7 +28,7 @@ def is_given(text: Json) -> bool:
 def _known_number(text: bytes) -> Decimal:
     if not _number(text):
         raise BadFrame("bad_number", f"{text[:40]!r} is not a plain number")
-    return Decimal(f"{Decimal(text.decode()):f}")
+    return Decimal(text.decode())
 
 
 def number(text: Json) -> Decimal:

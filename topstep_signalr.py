@@ -1,7 +1,5 @@
 """The SignalR JSON hub protocol, version 1, as a client speaks it (protocol page 4). Pure."""
 
-from collections.abc import Sequence
-
 import msgspec
 
 from runtime.dialect import BadFrame
@@ -46,7 +44,7 @@ class Record(msgspec.Struct, rename="camel"):
     invocation_id: str | None = None
     error: str | None = None
     allow_reconnect: bool | None = None  # absent means no (4.5)
-    known: msgspec.Raw = msgspec.Raw(b"")  # never from the venue: see topstep_frames.completed
+    known: msgspec.Raw = msgspec.Raw(b"")  # ours, on a record that was kept: see topstep_frames
 
 
 class _HandshakeAnswer(msgspec.Struct):
@@ -82,15 +80,7 @@ def handshake_error(raw: bytes) -> str | None:
 
 def invocation(invocation_id: str, target: str, *arguments: str | int) -> str:
     """A call that is answered by a Completion with this id; without an id there would be no answer at all (4.3)."""
-    return _encode({"type": INVOCATION, "invocationId": invocation_id, "target": target, "arguments": arguments})
-
-
-def event(target: str, arguments: Sequence[object]) -> str:
-    """What a hub sends of itself; for tests and simulated venues."""
-    return _encode({"type": INVOCATION, "target": target, "arguments": arguments})
-
-
-def _encode(record: dict[str, object]) -> str:
+    record = {"type": INVOCATION, "invocationId": invocation_id, "target": target, "arguments": arguments}
     return msgspec.json.encode(record).decode() + SEPARATOR
 
 

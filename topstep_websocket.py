@@ -7,7 +7,7 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 from runtime.clock import Clock
-from runtime.dialect import Dialect
+from runtime.heartbeat import Heartbeat
 from runtime.stream import Inbox, ReconnectingStream, StreamStatus, check_url
 from topstep_dialect import MarketDialect, UserDialect
 from topstep_frames import TopstepFrameReader
@@ -67,7 +67,7 @@ class TopstepWebSocketClient:
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         timing, symbols = timing or Timing(), list(contracts.values())
-        dialects: dict[str, Dialect] = {}
+        dialects: dict[str, MarketDialect | UserDialect] = {}
         self._market: MarketDialect | None = None
         if market_hub_url is not None:
             reader = TopstepFrameReader(account_id, contracts, multipliers)
@@ -80,6 +80,7 @@ class TopstepWebSocketClient:
             dialects[USER_STREAM] = UserDialect(
                 url, account_id, reader, token, refresh_token, clock, is_open, symbols, timing
             )
+        self._dialects = dialects
         self._streams = {
             name: ReconnectingStream(
                 name,
@@ -90,6 +91,7 @@ class TopstepWebSocketClient:
                 max_reconnect_attempts=max_reconnect_attempts,
                 connect_spacing_s=connect_spacing_s,
                 poll_s=poll_s,
+                heartbeat=Heartbeat(timing.beat_s, timing.beaten_s),
                 jitter=jitter,
                 monotonic_s=monotonic_s,
             )
@@ -110,6 +112,11 @@ class TopstepWebSocketClient:
         """Bring the prices of these as well, also after a reconnect; safe from any thread."""
         if self._market is not None:
             self._market.watch(contract_ids)
+
+    def trade_instead(self, symbol: str, contract_id: str) -> None:
+        """A roll: prices and account news of `symbol` are those of this contract now; safe from any thread."""
+        for dialect in self._dialects.values():
+            dialect.trade_instead(symbol, contract_id)
 
     def stay_keen(self, on: bool) -> None:
         for stream in self._streams.values():

@@ -20,6 +20,8 @@ import websocket
 from core.messages import Frame, StreamDown, StreamFailed, StreamUp
 from runtime.clock import Clock
 from runtime.dialect import BadFrame, Closed, Dialect, Mute
+from runtime.heartbeat import Heartbeat
+from runtime.pacing import SendBudget, reconnect_delay_s
 from runtime.redaction import Redactor
 from runtime.venue import VenueUnavailable
 from runtime.warm_http import is_loopback, tls_context
@@ -30,7 +32,6 @@ log = logging.getLogger("stream")
 CONNECT_S = 4.0  # each of: TCP connect, TLS, one read of the upgrade answer
 UPGRADE_S = 8.0  # TCP, TLS and upgrade together, however slowly they drip
 SEND_S = 3.0  # a peer that takes no bytes for so long is gone
-RECONNECT_S_MAX = 60.0
 SETTLED_S = 30.0  # a connection that was up for so long was of use, whatever it brought
 JUMP_S = 5.0  # clocks that part by more, or a thread that was away for longer: the machine slept
 KEEN_POLL_S = 0.005
@@ -75,33 +76,6 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {scrub(str(error))}"
 
 
-def reconnect_delay_s(failures: int, first_s: float, jitter: float) -> float:
-    """Wait before the next try after `failures` (>= 1) in a row; `jitter` is random in [0, 1).
-
-    The first wait is exact, later ones are doubled and spread by a quarter, never above a minute.
-    """
-    if failures <= 1:
-        return min(first_s, RECONNECT_S_MAX)
-    doubled_s = min(first_s * 2.0 ** min(failures - 1, 30), RECONNECT_S_MAX)
-    return min(doubled_s * (0.75 + 0.5 * jitter), RECONNECT_S_MAX)
-
-
-class SendBudget:
-    """Token bucket over all connections of a stream: at most 500 + 20 a second, 1700 in any minute."""
-
-    def __init__(self, burst: int = 500, per_s: float = 20.0) -> None:
-        self._burst, self._per_s = float(burst), per_s
-        self._tokens, self._then_s = float(burst), 0.0
-
-    def take(self, now_s: float) -> bool:
-        self._tokens = min(self._burst, self._tokens + max(0.0, now_s - self._then_s) * self._per_s)
-        self._then_s = now_s
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
 class ReconnectingStream:
     """One socket kept alive from start() to stop(): Frames and stream events on `inbox`, in the order heard."""
 
@@ -116,12 +90,13 @@ class ReconnectingStream:
         max_reconnect_attempts: int = 10,
         connect_spacing_s: float = 2.1,  # Hyperliquid: 30 new connections a minute (page 1.5)
         poll_s: float = 0.2,  # the longest that stop() and reconnect() can go unnoticed
+        heartbeat: Heartbeat | None = None,  # for a venue that is often silent
         jitter: Callable[[], float] = random.random,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name, self._dialect, self._inbox, self._clock = name, dialect, inbox, clock
         self._first_s, self._attempts_max = reconnect_interval, max_reconnect_attempts
-        self._spacing_s, self._poll_s = connect_spacing_s, poll_s
+        self._spacing_s, self._poll_s, self._heartbeat = connect_spacing_s, poll_s, heartbeat
         self._is_keen = False  # written by the main thread, read by this one: it only changes how often it looks
         self._jitter, self._monotonic_s = jitter, monotonic_s
         self._stop = threading.Event()
@@ -289,11 +264,15 @@ class ReconnectingStream:
         tend_s = now_s = self._monotonic_s()
         self._then = now_s, self._clock.now_ms()
         self._dialect.opened(now_s)
+        if self._heartbeat is not None:
+            self._heartbeat.begin(now_s)
         while not self._wake.is_set():
             if now_s >= tend_s:
                 self._look_at_clocks(now_s)
                 if self._failures and self._is_up and now_s - self._up_s > SETTLED_S:
                     self._prove_useful()
+                if self._heartbeat is not None and self._heartbeat.is_due(now_s):
+                    self._send(ws, b"", PING)
                 self._dialect.tend(now_s)
                 self._flush(ws, now_s)
                 tend_s = now_s + self._poll_s
@@ -346,7 +325,10 @@ class ReconnectingStream:
     def _control(self, ws: websocket.WebSocket, opcode: int, payload: bytes) -> None:
         if opcode == PING:
             self._send(ws, payload, websocket.ABNF.OPCODE_PONG)
-        elif opcode != PONG:
+        elif opcode == PONG:
+            if self._heartbeat is not None:
+                self._heartbeat.answered()
+        else:
             code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
             raise Closed(f"the venue closed with code {code} {payload[2:].decode('utf-8', 'replace')!r}")
 

@@ -20,7 +20,8 @@ from core.messages import Frame, StreamDown, StreamFailed, StreamUp, Tick
 from runtime import stream as stream_module
 from runtime.clock import ManualClock, SystemClock
 from runtime.dialect import BadFrame, Mute
-from runtime.stream import ReconnectingStream, SendBudget, check_url, reconnect_delay_s, scrub
+from runtime.pacing import SendBudget, reconnect_delay_s
+from runtime.stream import ReconnectingStream, check_url, scrub
 from runtime.wire import BINARY, CLOSE, PING, TEXT, MessageCutter, ProtocolError
 from tests.wsserver import WAIT_S, WsServer, frame
 
