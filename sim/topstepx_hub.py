@@ -23,39 +23,21 @@ from sim.topstepx_events import (
     user_topic,
 )
 from sim.topstepx_market import Record
+from sim.topstepx_socket import PING, RS, HubClient
 from sim.topstepx_types import BookEvent
 from sim.topstepx_venue import TopstepxVenue
 from sim.topstepx_wire import JSON, encode, user_event
 
-RS = "\x1e"
 CLOSED = "Connection closed with an error."
 FAILED = "Failed to invoke '{0}' due to an error on the server."
 NO_METHOD = FAILED + " HubException: Method does not exist."
 UNAUTHORIZED = "Failed to invoke '{0}' because user is unauthorized"
 MAX_CLIENT_MESSAGE = 32 * 1024
-JOINED = 4  # records that wait travel together, at most so many
 TRANSPORTS = [
     {"transport": "WebSockets", "transferFormats": ["Text", "Binary"]},
     {"transport": "ServerSentEvents", "transferFormats": ["Text"]},
     {"transport": "LongPolling", "transferFormats": ["Text", "Binary"]},
 ]
-
-
-class HubClient:
-    """One connected socket."""
-
-    def __init__(self, name: str, ws: web.WebSocketResponse, transport: asyncio.Transport, now_s: float) -> None:
-        self.name = name  # market or user
-        self.ws = ws
-        self.transport = transport
-        self.topics: set[Topic] = set()
-        self.outbox: asyncio.Queue[str] = asyncio.Queue()
-        self.unread = ""  # the cut tail of what the client has sent
-        self.is_shaken = False  # the handshake is done
-        self.has_pinged = False
-        self.spoke_s = self.heard_s = now_s
-        self.held: str | None = None  # a record that waits to swap places with the next
-        self.is_ending = False
 
 
 class Hubs:
@@ -133,7 +115,7 @@ class Hubs:
         ws = web.WebSocketResponse(compress=False, max_msg_size=MAX_CLIENT_MESSAGE, timeout=1.0)
         await ws.prepare(request)
         assert isinstance(request.transport, asyncio.Transport)
-        client = HubClient(name, ws, request.transport, asyncio.get_running_loop().time())
+        client = HubClient(name, ws, request.transport, self.venue.faults)
         self.clients.add(client)
         self.accepted += 1
         self._changed()
@@ -141,7 +123,7 @@ class Hubs:
         return ws
 
     async def _converse(self, client: HubClient) -> None:
-        writer = self._spawn(self._write(client))
+        writer = self._spawn(client.write())
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self.venue.config.handshake_s, self._handshake_late, client)
         try:
@@ -157,50 +139,9 @@ class Hubs:
                 writer.cancel()
             self._changed()
 
-    async def _write(self, client: HubClient) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while True:
-                text = await client.outbox.get()
-                for _ in range(JOINED - 1):
-                    if client.outbox.empty() or not text:
-                        break
-                    following = client.outbox.get_nowait()
-                    if not following:
-                        await self._send(client, text)
-                        text = ""
-                        break
-                    text += following
-                if not text:  # the end was put into the outbox
-                    await client.ws.close()
-                    return
-                await self._send(client, text)
-                client.spoke_s = loop.time()
-        except (ConnectionError, RuntimeError):
-            client.transport.abort()  # it went away; the reading side ends with it
-
-    async def _send(self, client: HubClient, text: str) -> None:
-        faults = self.venue.faults
-        if faults.take("two_records", hub=client.name):
-            text += encode({"type": 6}).decode() + RS
-        if faults.take("ws_ping", hub=client.name):
-            await client.ws.ping(b"are you there")
-        if faults.take("fragment_frames", hub=client.name):
-            _send_fragments(client.transport, text.encode())
-        elif len(text) > 8 and faults.take("split_records", hub=client.name):
-            await client.ws.send_str(text[: len(text) // 2])
-            await client.ws.send_str(text[len(text) // 2 :])
-        else:
-            await client.ws.send_str(text)
-
     def _handshake_late(self, client: HubClient) -> None:
         if not client.is_shaken:
             self._refuse_handshake(client, "Handshake was canceled.")
-
-    def _end(self, client: HubClient) -> None:
-        """Close the socket once everything before has gone out."""
-        client.is_ending = True
-        client.outbox.put_nowait("")
 
     # --- what a client says -----------------------------------------------------------------------------------------
 
@@ -237,18 +178,18 @@ class Hubs:
             self._refuse_handshake(client, f"The server does not support version {version} of the 'json' protocol.")
         else:
             client.is_shaken = True
-            client.outbox.put_nowait("{}" + RS)
+            client.say({})
 
     def _refuse_handshake(self, client: HubClient, error: str) -> None:
-        client.outbox.put_nowait(encode({"error": error}).decode() + RS)
-        self._end(client)
+        client.say({"error": error})
+        client.end()
 
     def _obey(self, client: HubClient, record: JSON) -> None:
         kind = record.get("type")
         if kind == 6:
             client.has_pinged = True
         elif kind == 7:
-            self._end(client)
+            client.end()
         elif kind == 1:
             target, arguments = str(record.get("target")), record.get("arguments")
             self._invoked(client.name, target, arguments)
@@ -256,7 +197,7 @@ class Hubs:
             if (invocation := record.get("invocationId")) is not None:
                 answer: JSON = {"type": 3, "invocationId": invocation}
                 answer |= {"result": 0} if error is None else {"error": error}
-                self._deliver(client, answer, "Completion")
+                client.deliver(answer, "Completion")
             if topic is not None:
                 self._greet(client, topic)
 
@@ -348,12 +289,12 @@ class Hubs:
             self._event(client, target, arguments)
 
     def _event(self, client: HubClient, target: str, arguments: list[Any]) -> None:
-        self._deliver(client, {"type": 1, "target": target, "arguments": arguments}, target)
+        client.deliver({"type": 1, "target": target, "arguments": arguments}, target)
 
     def send_raw(self, text: str, hub: str | None = None) -> None:
         """A text to every socket, as it is."""
         for client in self._of(hub):
-            client.outbox.put_nowait(text)
+            client.put(text)
 
     def close(
         self,
@@ -367,34 +308,8 @@ class Hubs:
         record |= {} if error is None else {"error": error}
         record |= {} if allow_reconnect is None else {"allowReconnect": allow_reconnect}
         for each in self._of(hub) if client is None else [client]:
-            each.outbox.put_nowait(encode(record).decode() + RS)
-            self._end(each)
-
-    def _deliver(self, client: HubClient, record: JSON, target: str) -> None:
-        """Into the outbox, through whatever is wrong at the moment."""
-        text = encode(record).decode() + RS
-        faults, hub = self.venue.faults, client.name
-        if not any(True for _ in faults):
-            client.outbox.put_nowait(text)
-            return
-        if faults.take("stall", hub=hub) or (record["type"] == 6 and faults.take("no_pings", hub=hub)):
-            return
-        if record["type"] == 1 and faults.take("silent_data", hub=hub, channel=target):
-            return
-        texts = [text] * (2 if record["type"] == 1 and faults.take("duplicate_frames", hub=hub, channel=target) else 1)
-        if record["type"] == 1 and faults.take("reorder_frames", hub=hub, channel=target):
-            if client.held is None:
-                client.held = text
-                return
-            texts, client.held = [text, client.held], None
-        late = faults.take("delay_frames", hub=hub, channel=target)
-        if late is None and hub == "user" and record["type"] == 1:
-            late = faults.take("late_user_frames")
-        for each in texts:
-            if late is None:
-                client.outbox.put_nowait(each)
-            else:
-                asyncio.get_running_loop().call_later(float(late.get("ms", 500)) / 1000, client.outbox.put_nowait, each)
+            each.say(record)
+            each.end()
 
     # --- keepalive --------------------------------------------------------------------------------------------------
 
@@ -409,14 +324,4 @@ class Hubs:
                     self.close(CLOSED, True, client=client)
                 elif now - client.spoke_s >= config.ping_s:
                     client.spoke_s = now
-                    self._deliver(client, {"type": 6}, "Ping")
-
-
-def _send_fragments(transport: asyncio.Transport, payload: bytes) -> None:
-    """One text message as three WebSocket frames (server frames carry no mask)."""
-    third = max(1, len(payload) // 3)
-    parts = [payload[:third], payload[third : 2 * third], payload[2 * third :]]
-    for i, part in enumerate(parts):
-        first = (1 if i == 0 else 0) | (0x80 if i == 2 else 0)
-        size = bytes([len(part)]) if len(part) < 126 else bytes([126]) + len(part).to_bytes(2, "big")
-        transport.write(bytes([first]) + size + part)
+                    client.deliver(PING, "Ping")
