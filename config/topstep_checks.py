@@ -84,7 +84,7 @@ def _money_faults(rules: dict[str, Any], row: PresetRow) -> Iterator[str]:
     safety, entry = figure("safety_buffer"), figure("entry_buffer")
     own, highest = figure("own_daily_loss"), figure("highest_eod_balance")
     for name, limit in (("max_loss_limit", most), ("daily_loss_limit", daily)):
-        if safety is not None and limit is not None and safety >= limit:
+        if safety is not None and limit is not None and 0 < limit <= safety:
             yield f"prop_rules.safety_buffer = {_plain(safety)}: must be below {name} = {_plain(limit)}"
     if safety is not None and entry is not None and entry < safety:
         yield f"prop_rules.entry_buffer = {_plain(entry)}: must not be below safety_buffer = {_plain(safety)}"

@@ -16,6 +16,7 @@ from config.__main__ import SCHEMA_PATH, published_schema
 from config.checks import is_loopback
 from config.credentials import Secret, Secrets, account_address, load_secrets, missing_secrets
 from config.faults import ConfigFault, show
+from config.prop import prop_rules
 from config.rules import addresses, market_rules
 from config.settings import EXAMPLE_PATH, FOLDER, Settings, ensure_config, load
 from core.model import Instrument
@@ -41,13 +42,21 @@ INSTRUMENTS = {
     "BTC": Instrument("BTC", 0, D("0.00001"), min_notional=D(10), max_leverage=40),
     "ETH": Instrument("ETH", 1, D("0.0001"), min_notional=D(10), max_leverage=25),
     "kPEPE": Instrument("kPEPE", 2, D(1), min_notional=D(10), max_leverage=10),
+    "MGC": Instrument("MGC", 0, D(1), tick_size=D("0.1"), multiplier=D(10), contract_id="CON.F.US.MGC.Z26"),
+}
+TOPSTEPX: dict[str, Any] = BASE | {
+    "venue": "topstepx",
+    "network": "live",
+    "account": "50KTC-V2-1",
+    "markets": [BASE["markets"][0] | {"symbol": "MGC", "size": {"quantity": 1}}],
+    "prop_rules": {"preset": "combine_50k"},
 }
 MISSING = object()
 
 
-def changed(path: str, value: Any) -> dict[str, Any]:
-    """BASE with one value replaced: `markets.0.exits.stop_loss_pct`; MISSING removes it."""
-    config = copy.deepcopy(BASE)
+def changed(path: str, value: Any, base: dict[str, Any] = BASE) -> dict[str, Any]:
+    """`base` with one value replaced: `markets.0.exits.stop_loss_pct`; MISSING removes it."""
+    config = copy.deepcopy(base)
     *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
     place: Any = config
     for step in way:
@@ -89,6 +98,9 @@ def test_shipped_configs_load(path: Path) -> None:
     assert settings.health.host == "127.0.0.1"
     if settings.network == "mainnet" and not settings.dry_run:  # honest starting points stay small
         assert all((m.size is None or (m.size.max_notional or 0) <= 100) for m in settings.markets)
+    if settings.venue == "topstepx":
+        assert all(m.size is None or m.size.quantity == m.size.max_quantity == 1 for m in settings.markets)
+        assert settings.network == "simulator" or prop_rules(settings.prop_rules).own_daily_loss  # type: ignore[arg-type]
 
 
 def test_the_first_start_config_shows_a_whole_trade_within_a_minute() -> None:
@@ -244,6 +256,101 @@ def test_topstepx_needs_an_account(tmp_path: Path) -> None:
     assert any(line.startswith("account: is missing") for line in faults(tmp_path, config))
     load(write(tmp_path, config | {"account": "PRAC-V2-1"}))
     assert any('must be one of "simulator", "live"' in t for t in faults(tmp_path, config | {"network": "mainnet"}))
+
+
+P = "prop_rules."
+REFUSED_ON_TOPSTEPX = [
+    (M + "leverage", 3, 'markets[0].leverage = 3: must be null for venue "topstepx"'),
+    (M + "size.quantity", 1.5, "markets[0].size.quantity = 1.5: must be whole contracts, 1 or more"),
+    (M + "size.quantity", 0.9, "markets[0].size.quantity = 0.9: must be whole contracts, 1 or more"),
+    (M + "size.max_quantity", 2.5, "markets[0].size.max_quantity = 2.5: must be whole contracts"),
+    (M + "symbol", "MGCZ6", 'markets[0].symbol = "MGCZ6": must be the ticker without its month: "MGC"'),
+    (M + "symbol", "CON.F.US.MGC.Z26", "must be the ticker without its month"),
+    (M + "symbol", "MGCC", 'is not a product that prop_rules permits, did you mean "MGC"?'),
+    ("prop_rules", MISSING, 'prop_rules: is missing, must be an object such as {"preset": "combine_50k"}, or null'),
+    ("prop_rules", {}, "prop_rules.preset: is missing, must be one of"),
+    (P + "preset", "combine_50", 'must be one of "combine_50k", "combine_100k", "combine_150k", "xfa_50k"'),
+    (P + "max_los_limit", 1, 'prop_rules.max_los_limit = 1: unknown key, did you mean "max_loss_limit"?'),
+    (P + "max_loss_limit", 0, "prop_rules.max_loss_limit = 0: must be a number above 0"),
+    (P + "trailing", "eod", 'prop_rules.trailing = "eod": must be one of "end_of_day", "intraday", "static"'),
+    (P + "start_balance", None, "prop_rules.start_balance = null: must be a number"),
+    (P + "safety_buffer", 1000, "prop_rules.safety_buffer = 1000: must be below daily_loss_limit = 1000"),
+    (P + "safety_buffer", 401, "prop_rules.entry_buffer = 400: must not be below safety_buffer = 401"),
+    (P + "entry_buffer", 199, "prop_rules.entry_buffer = 199: must not be below safety_buffer = 200"),
+    (P + "own_daily_loss", 1001, "prop_rules.own_daily_loss = 1001: must not be above daily_loss_limit = 1000"),
+    (P + "highest_eod_balance", 49999, "prop_rules.highest_eod_balance = 49999: must not be below start_balance"),
+    (P + "flat_by", "15:5", 'prop_rules.flat_by = "15:5": must be a time in Chicago such as "15:05", or null'),
+    (P + "flat_by", "24:00", 'prop_rules.flat_by = "24:00": must be a time'),
+    (P + "flat_by", "15:06", 'prop_rules.flat_by = "15:06": must not be after 15:05; flat_lead_minutes = 5'),
+    (P + "no_entries_after", "15:01", 'prop_rules.no_entries_after = "15:01": must not be after 15:00'),
+    ("prop_rules", {"preset": "practice", "flat_by": "14:00", "no_entries_after": "14:01"}, "not be after flat_by"),
+    (P + "product_caps", {"MGCC": 1}, 'prop_rules.product_caps: "MGCC" is no known ticker, did you mean "MGC"?'),
+    (P + "product_caps", {"MGC": -1}, "prop_rules.product_caps.MGC = -1: must be a whole number from 0"),
+    (P + "mini_weights", {"MGC": 0}, "prop_rules.mini_weights.MGC = 0: must be a number above 0"),
+    (
+        P + "holidays",
+        [{"date": "2026-02-30", "flat_by": None}],
+        'holidays[0].date = "2026-02-30": there is no such day',
+    ),
+    (P + "holidays", [{"date": "2026-12-07"}], "prop_rules.holidays[0].flat_by: is missing"),
+    (P + "holidays_until", "2026-13-01", 'prop_rules.holidays_until = "2026-13-01": there is no such day'),
+    (P + "news_blackouts", [{"at": "7:30"}], 'prop_rules.news_blackouts[0].at = "7:30": must be a time in Chicago'),
+    (P + "news_blackouts", [{"at": "2026-02-29 07:30"}], 'news_blackouts[0].at = "2026-02-29": there is no such day'),
+    (
+        P + "news_blackouts",
+        [{"at": "07:30", "products": ["metal"]}],
+        'is no known ticker or group, did you mean "metals"',
+    ),
+    (P + "hours", [{"products": ["MGC"], "opens": "17:00", "flat_by": "15:10", "pauses": ["9-10"]}], "must be a pause"),
+    ("hubs", {"markets": False}, 'hubs.markets = false: unknown key, did you mean "market"?'),
+    ("brackets", "oco", 'brackets = "oco": must be one of "auto_oco", "own"'),
+    ("ws_url", "wss://h/ws", 'ws_url: belongs to venue "hyperliquid"'),
+]
+
+
+@pytest.mark.parametrize("path, value, expected", REFUSED_ON_TOPSTEPX)
+def test_refused_on_topstepx(tmp_path: Path, path: str, value: Any, expected: str) -> None:
+    config = changed(path, value, TOPSTEPX) | {"dry_run": False}
+    found = faults(tmp_path, config)
+    assert any(expected in line for line in found), found
+    assert len(found) == (2 if value == 1000 else 1), found  # that buffer is also above the entries' one
+
+
+@pytest.mark.parametrize("key, value", [("hubs", {}), ("brackets", "own"), ("prop_rules", {"preset": "practice"})])
+def test_what_only_topstepx_has(tmp_path: Path, key: str, value: Any) -> None:
+    assert faults(tmp_path, BASE | {key: value}) == [
+        f'{key}: belongs to venue "topstepx", must be left out for "hyperliquid"'
+    ]
+    load(write(tmp_path, BASE | {key: None} if key == "prop_rules" else BASE))
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        (M + "leverage", None),
+        (M + "size", {"quantity": 2.0, "max_quantity": 3, "max_notional": 50000.5}),
+        (M + "size", {"risk_pct": 0.5}),
+        ("prop_rules", None),
+        (P + "daily_loss_limit", None),
+        (P + "safety_buffer", 400),
+        (P + "own_daily_loss", 1000),
+        (P + "highest_eod_balance", 50000),
+        (P + "flat_by", "15:05"),
+        (P + "no_entries_after", "15:00"),
+        (P + "news_blackouts", [{"at": "2026-12-10 07:30", "products": ["metals", "MES"]}]),
+        (P + "products", ["MGC", "XYZ"]),
+        (P + "products", None),
+    ],
+)
+def test_accepted_on_topstepx(tmp_path: Path, path: str, value: Any) -> None:
+    load(write(tmp_path, changed(path, value, TOPSTEPX) | {"dry_run": False}))
+
+
+def test_a_dry_run_and_the_simulator_need_no_guard(tmp_path: Path) -> None:
+    config = changed("prop_rules", MISSING, TOPSTEPX)
+    assert load(write(tmp_path, config)).prop_rules is None
+    settings = load(write(tmp_path, config | {"network": "simulator", "dry_run": False, "account": None}))
+    assert (settings.hubs.market, settings.hubs.user, settings.brackets) == (True, True, "auto_oco")
 
 
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
