@@ -74,6 +74,8 @@ def _rules_faults(rules: dict[str, Any]) -> Iterator[str]:
     preset = next((name for name in get_args(Preset) if name == rules.get("preset")), None)
     if preset is not None:
         yield from _money_faults(rules, preset_row(preset))
+        if rules.get("payout_taken") is True and not preset.startswith("xfa"):
+            yield f"prop_rules.payout_taken = true: only Express accounts (xfa_...) pay out, preset is {show(preset)}"
 
 
 def _money_faults(rules: dict[str, Any], row: PresetRow) -> Iterator[str]:

@@ -26,8 +26,9 @@ def roll(state: PropState, rules: PropRules, balance: Decimal, told_ms: int) -> 
     """
     if state.balance_ms - OVERTAKEN_MS_MAX < told_ms < state.balance_ms:
         return state
-    if told_ms >= state.day_ends_ms:
-        state = _begin_day(state, rules, balance, trading_day(told_ms))
+    day = trading_day(told_ms)
+    if day != state.day:  # also an earlier one, after a clock that was ahead
+        state = _begin_day(state, rules, balance, day)
     told = rules.highest_eod_balance
     if told is not None and told != state.told_highest:
         highest = max(told, state.highest_balance)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from core.prop_account import is_locked, is_settled, loss_limits, profit_level
 from core.prop_size import size_caps
 from core.prop_values import Entry, Flatten, Holding, PropRules, PropState, Valuation, smallest
-from core.sessions import is_calendar_over, window
+from core.sessions import is_calendar_over, is_late, window
 
 
 def must_flatten(
@@ -29,7 +29,7 @@ def must_flatten(
         reached = _reached(rules, state, valuation)
         if reached is not None:
             return Flatten(*reached, symbols, locks=True)
-    late = tuple(symbol for symbol in symbols if _is_late(rules, symbol, now_ms))
+    late = tuple(symbol for symbol in symbols if is_late(rules.sessions, symbol, now_ms))
     return Flatten("flat_by", "the session ends: " + ", ".join(late), late, locks=False) if late else None
 
 
@@ -43,12 +43,6 @@ def _reached(rules: PropRules, state: PropState, valuation: Valuation) -> tuple[
     if target is not None and worth >= target:
         return "own_daily_profit", f"{worth - state.day_start_balance:.2f} gained today"
     return None
-
-
-def _is_late(rules: PropRules, symbol: str, now_ms: int) -> bool:
-    """Nothing is held from flat-by on, nor before a session opens (over a weekend, a holiday, a night of the meats)."""
-    session = window(rules.sessions, symbol, now_ms)
-    return now_ms >= session.flat_by_ms or now_ms < session.opens_ms
 
 
 def refusal(

@@ -152,6 +152,17 @@ def flat_by_ms(sessions: Sessions, symbol: str, ms: int) -> int:
     return window(sessions, symbol, ms).flat_by_ms
 
 
+def is_late(sessions: Sessions, symbol: str, ms: int) -> bool:
+    """Whether nothing may be held: from flat-by on, and before the session opens (a weekend, a night of the meats).
+
+    When an unknown product opens we do not know: for it only the weekend counts.
+    """
+    session = window(sessions, symbol, ms)
+    is_known = symbol in sessions.hours or symbol in sessions.groups
+    opens_ms = session.opens_ms if is_known else chicago_ms(session.day, DAY_BEGINS - DAY_MINUTES)
+    return ms >= session.flat_by_ms or ms < opens_ms
+
+
 def is_calendar_over(sessions: Sessions, ms: int) -> bool:
     """The list of holidays does not reach this day: an early close would come as a surprise."""
     return trading_day(ms) > sessions.known_until

@@ -279,6 +279,7 @@ REFUSED_ON_TOPSTEPX = [
     (P + "entry_buffer", 199, "prop_rules.entry_buffer = 199: must not be below safety_buffer = 200"),
     (P + "own_daily_loss", 1001, "prop_rules.own_daily_loss = 1001: must not be above daily_loss_limit = 1000"),
     (P + "highest_eod_balance", 49999, "prop_rules.highest_eod_balance = 49999: must not be below start_balance"),
+    (P + "payout_taken", True, "prop_rules.payout_taken = true: only Express accounts (xfa_...) pay out"),
     (P + "flat_by", "15:5", 'prop_rules.flat_by = "15:5": must be a time in Chicago such as "15:05", or null'),
     (P + "flat_by", "24:00", 'prop_rules.flat_by = "24:00": must be a time'),
     (P + "flat_by", "15:06", 'prop_rules.flat_by = "15:06": must not be after 15:05; flat_lead_minutes = 5'),
@@ -339,6 +340,7 @@ def test_what_only_topstepx_has(tmp_path: Path, key: str, value: Any) -> None:
         (P + "no_entries_after", "15:00"),
         (P + "news_blackouts", [{"at": "2026-12-10 07:30", "products": ["metals", "MES"]}]),
         (P + "products", ["MGC", "XYZ"]),
+        ("prop_rules", {"preset": "xfa_50k", "payout_taken": True}),
         (P + "products", None),
     ],
 )

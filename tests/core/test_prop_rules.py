@@ -124,6 +124,9 @@ def test_an_overtaken_balance_is_dropped_and_a_wrong_clock_forgiven() -> None:
     assert roll(state, guard, D(1), NOON - 59_999) is state
     assert roll(state, guard, D(49000), NOON - 60_000).balance == 49000
     assert roll(state, guard, D(49000), NOON).balance == 49000
+    ahead = roll(state, guard, D(50000), ct("2026-12-24 11:00"))  # the clock was a month ahead, and is right again
+    back = roll(ahead, guard, D(50000), NOON)
+    assert (back.day, back.day_ends_ms, back.highest_known) == (DAY, ct(f"{DAY} 17:00"), True)
 
 
 def test_a_first_start_at_noon_finds_how_the_day_began() -> None:
@@ -291,6 +294,22 @@ def test_flat_by(instant: str, expected: tuple[str, ...]) -> None:
     found = must_flatten(guard, seen(guard, 50000), None, [Held(), Held("ZC")], ct(instant))
     assert (found.symbols if found else ()) == expected
     assert found is None or not found.locks
+
+
+@pytest.mark.parametrize(
+    "instant, is_late",
+    [
+        ("2026-11-20 17:00:00", True),  # the weekend
+        ("2026-11-22 16:59:59.999", True),
+        ("2026-11-22 17:00:00", False),  # it may trade at night: nobody told us
+        (f"{DAY} 12:59:59.999", False),
+        (f"{DAY} 13:00:00", True),
+    ],
+)
+def test_a_product_nobody_told_us_of_must_leave_early(instant: str, is_late: bool) -> None:
+    guard = rules()
+    found = must_flatten(guard, seen(guard, 50000), None, [Held("CON.F.US.XYZ.Z26")], ct(instant))
+    assert (found is not None) is is_late
 
 
 def test_distances_in_dollars_and_ticks() -> None:
