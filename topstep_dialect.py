@@ -173,6 +173,7 @@ class MarketDialect(HubDialect):
             if now_s - max(rhythm.heard_s, flow.quiet_since_s) > rhythm.limit_s:
                 log.warning("market_silent name='%s' silent_s=%.1f asking again", flow.name, rhythm.silent_s(now_s))
                 self._invoke(f"Unsubscribe{flow.what}", flow)
+                flow.tries = 0
                 self._call(flow, now_s)
                 flow.renewed_s = now_s
             return

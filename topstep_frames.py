@@ -66,12 +66,12 @@ class TopstepFrameReader:
     """Records to events for one run, live or from its journal.
 
     `contracts` names the symbol of each configured contract, others are named by `topstep_symbols`. Events of other
-    accounts than `account_id` are dropped. `multipliers` (by contract, account currency per 1.0 of price) go into
-    positions; 1 where the caller knows none.
+    accounts than `account_id` are dropped (None: of none, for a journal that holds no others). `multipliers` (by
+    contract, account currency per 1.0 of price) go into positions; 1 where the caller knows none.
     """
 
     def __init__(
-        self, account_id: int, contracts: Mapping[str, str], multipliers: Mapping[str, Decimal] | None = None
+        self, account_id: int | None, contracts: Mapping[str, str], multipliers: Mapping[str, Decimal] | None = None
     ) -> None:
         self._account_id, self._contracts = account_id, dict(contracts)
         self._multipliers = multipliers or {}
@@ -119,10 +119,9 @@ class TopstepFrameReader:
     def _multiplier(self, contract_id: str) -> Decimal:
         if self._told.multiplier is not None:
             return positive(self._told.multiplier.encode())
-        multiplier = self._multipliers.get(contract_id)
-        if multiplier is not None:
-            self._keep().multiplier = f"{multiplier:f}"
-        return Decimal(1) if multiplier is None else multiplier
+        multiplier = self._multipliers.get(contract_id, Decimal(1))
+        self._keep().multiplier = f"{multiplier:f}"
+        return multiplier
 
     def _keep(self) -> shapes.Known:
         if self.known is None:
@@ -154,7 +153,8 @@ class TopstepFrameReader:
     # --- market hub ---
 
     def _quote(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
-        contract_id, wire = shapes.decode_quote(record.arguments)
+        arguments = shapes.decode_quote(record.arguments)
+        contract_id, wire = arguments.contract_id, arguments.quote
         self.contract_id = contract_id
         before = self._quotes.get(contract_id)
         told = self._told
@@ -176,38 +176,41 @@ class TopstepFrameReader:
 
     def _prints(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         """In the order of the array; the venue gives prints no ids, so nothing tells a repeat from a twin."""
-        contract_id, found = shapes.decode_prints(record.arguments)
-        self.contract_id = contract_id
-        symbol = self._named(contract_id)
-        return tuple([_print(symbol, row, received_ms) for row in shapes.rows(found)])
+        arguments = shapes.decode_prints(record.arguments)
+        self.contract_id = arguments.contract_id
+        symbol = self._named(arguments.contract_id)
+        return tuple([_print(symbol, row, received_ms) for row in shapes.rows(arguments.prints)])
 
     def _depth(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
-        contract_id, found = shapes.decode_levels(record.arguments)
-        self.contract_id = contract_id
+        arguments = shapes.decode_levels(record.arguments)
+        self.contract_id = contract_id = arguments.contract_id
         book = self._books.get(contract_id)
         if book is None or self._told.begins:
             book = self._books[contract_id] = Depth()
             self._keep().begins = True
-        book.apply(shapes.rows(found))
+        book.apply(shapes.rows(arguments.levels))
         return book.events(self._named(contract_id), received_ms)
 
     # --- user hub ---
 
+    def _is_ours(self, account_id: int) -> bool:
+        return self._account_id in (None, account_id)
+
     def _account(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         wire = shapes.decode_account(shapes.unwrapped(record.arguments))
-        if wire.id != self._account_id:
+        if not self._is_ours(wire.id):
             return ()
         return (AccountUpdate(balance=number(wire.balance), can_trade=wire.can_trade, received_ms=received_ms),)
 
     def _order(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         wire = shapes.decode_order(shapes.unwrapped(record.arguments))
-        if wire.account_id != self._account_id:
+        if not self._is_ours(wire.account_id):
             return ()
         return (order_update(wire, self._named(wire.contract_id), received_ms),)
 
     def _position(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         wire = shapes.decode_position(shapes.unwrapped(record.arguments))
-        if wire.account_id != self._account_id:
+        if not self._is_ours(wire.account_id):
             return ()
         position = VenuePosition(
             symbol=self._named(wire.contract_id),
@@ -226,7 +229,7 @@ class TopstepFrameReader:
 
     def _fill(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         wire = shapes.decode_fill(shapes.unwrapped(record.arguments))
-        if wire.account_id != self._account_id or wire.voided:
+        if not self._is_ours(wire.account_id) or wire.voided:
             return ()
         if wire.size == 0:
             raise BadFrame("bad_number", "a fill of nothing")

@@ -306,7 +306,8 @@ class HubDialect:
         while self._rolls:
             self._roll(*self._rolls.popleft(), now_s)
         for sub in self._subs:
-            if sub.call is not None and sub.asked_s is not None and now_s - sub.asked_s > timing.answer_s:
+            is_owed = sub.call is not None and not sub.acked  # a renewal is judged by the data that come, or not
+            if is_owed and sub.asked_s is not None and now_s - sub.asked_s > timing.answer_s:
                 self._failed(sub, "no answer", now_s)
             elif sub.retry_s is not None and now_s >= sub.retry_s:
                 self._call(sub, now_s)

@@ -100,25 +100,45 @@ class WireFill(msgspec.Struct, rename="camel"):
     voided: bool | None = None
 
 
-decode_quote = msgspec.json.Decoder(tuple[Contract, WireQuote]).decode
-decode_prints = msgspec.json.Decoder(tuple[Contract, list[WirePrint] | WirePrint]).decode
-decode_levels = msgspec.json.Decoder(tuple[Contract, list[WireLevel] | WireLevel]).decode
+class QuoteArguments(msgspec.Struct, array_like=True):
+    """As all of these: further arguments are skipped."""
+
+    contract_id: Contract
+    quote: WireQuote
+
+
+class PrintArguments(msgspec.Struct, array_like=True):
+    contract_id: Contract
+    prints: list[WirePrint] | WirePrint  # an array live, a single object in the docs
+
+
+class DepthArguments(msgspec.Struct, array_like=True):
+    contract_id: Contract
+    levels: list[WireLevel] | WireLevel
+
+
+class UserArguments(msgspec.Struct, array_like=True):
+    event: Raw
+
+
+decode_quote = msgspec.json.Decoder(QuoteArguments).decode
+decode_prints = msgspec.json.Decoder(PrintArguments).decode
+decode_levels = msgspec.json.Decoder(DepthArguments).decode
 decode_known = msgspec.json.Decoder(Known).decode
 decode_account = msgspec.json.Decoder(WireAccount).decode
 decode_order = msgspec.json.Decoder(WireOrder).decode
 decode_position = msgspec.json.Decoder(WirePosition).decode
 decode_fill = msgspec.json.Decoder(WireFill).decode
-_decode_argument = msgspec.json.Decoder(tuple[Raw]).decode
+_decode_argument = msgspec.json.Decoder(UserArguments).decode
 _decode_wrapper = msgspec.json.Decoder(Wrapper).decode
 
 
 def unwrapped(arguments: bytes | Raw) -> Raw:
     """The object of a user event, out of its wrapper if it has one."""
-    (argument,) = _decode_argument(arguments)
+    argument = _decode_argument(arguments).event
     data = _decode_wrapper(argument).data
     return data if bytes(data) else argument
 
 
 def rows(found: list[Row] | Row) -> list[Row]:
-    """An array live, a single object in the docs."""
     return found if isinstance(found, list) else [found]

@@ -300,7 +300,7 @@ def test_one_bad_print_makes_the_record_bad(reader, row, kind):
 @pytest.mark.parametrize("target", ["GatewayQuote", "GatewayTrade", "GatewayDepth"])
 @pytest.mark.parametrize(
     "arguments",
-    [[], [MGC], [None, {}], [5, {}], ["", {}], ["x" * 65, {}], [MGC, None], [MGC, 5], [MGC, {}, 1], [[MGC], {}]],
+    [[], [MGC], [None, {}], [5, {}], ["", {}], ["x" * 65, {}], [MGC, None], [MGC, 5], [{}, MGC], [[MGC], {}]],
 )
 def test_market_records_of_a_wrong_shape(reader, target, arguments):
     assert bad(reader, event(target, *arguments)) == "wrong_type"
@@ -458,6 +458,16 @@ def test_a_field_of_a_wrong_type_is_never_an_event(reader, target, name, value):
 def test_null_payloads_and_other_nonsense(reader, target, argument):
     assert bad(reader, event(target, argument)) == "wrong_type"
     assert bad(reader, event(target)) == "wrong_type"
+
+
+def test_a_reader_of_no_account_reads_all():
+    for target, (row, _) in ROWS.items():
+        assert read(TopstepFrameReader(None, CONTRACTS), wrapped(target, row | {"accountId": 1}))
+
+
+def test_further_arguments_are_skipped(reader):
+    for text in (quote(bestBid=1, bestAsk=2), prints(a_print()), wrapped("GatewayUserTrade", FILL_ROW)):
+        assert read(reader, text.removesuffix("]}") + ',{"new":1},5]}')
 
 
 def test_extra_fields_are_skipped(reader):
