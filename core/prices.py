@@ -153,7 +153,8 @@ def on_sample(turn: Turn, sample: RestSample) -> None:
     if market is None:
         return
     time_ms = sample.time_ms
-    if market.verdict == "real-time" and market.price_source == "websocket":
+    is_late = turn.venue_now_ms - time_ms > turn.rules.risk.max_price_age_ms
+    if is_late and market.verdict == "real-time" and market.price_source == "websocket":
         # Where nothing trades REST has nothing newer to tell: it is as late as it is behind the stream's last trade.
         time_ms = max(time_ms, turn.venue_now_ms - max(0, market.price_time_ms - time_ms))
     feed = heard(market.rest_feed, time_ms, sample.received_ms, turn.state.offset_ms)

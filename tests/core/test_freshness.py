@@ -257,6 +257,7 @@ def test_good_rest_prices_are_no_news(desk):
     desk.run(2, 50, 50)
     sample(desk, 200)
     assert desk.market.rest_verdict == "real-time" and desk.notes("rest_verdict") == []
+    assert freshness.feed_lag_ms(desk.market.rest_feed, desk.state.offset_ms) == 200
 
 
 def test_rest_is_not_late_where_nothing_has_traded(desk):
