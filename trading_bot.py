@@ -233,6 +233,7 @@ def assemble(
             state, rules, now_ms=clock.now_ms(), started_ms=started_ms,
             stream_status=None if parts.stream is None else parts.stream.status(), order_counts=counts,
             weight_used=budget.used(), weight_limit=budget.capacity, journal_bytes=parts.journal.bytes_written,
+            journal_error=parts.journal.error,
             word=word, recent=recent,
         ))  # fmt: skip
 

@@ -124,8 +124,10 @@ class Bot:
         """Until a Stop, or for `for_s` seconds; returns the exit code."""
         now_ms = self._clock.now_ms()
         self._until_ms = None if for_s is None else now_ms + int(for_s * 1000)
-        self._open_journal(now_ms)
+        refused = self._begin_journal(now_ms)
         self.take([Started(run_id=self._run_id, rules=self._rules, received_ms=now_ms)])
+        if refused is not None:  # not before: a start begins with a journal that is well
+            self._step(JournalFailed(error=str(refused), received_ms=now_ms))
         while not self._is_over():
             self.take(self._drain())
             self._on_time()
@@ -324,6 +326,14 @@ class Bot:
         return False
 
     # --- journal ------------------------------------------------------------------------------------------------------
+
+    def _begin_journal(self, now_ms: int) -> OSError | None:
+        try:
+            self._journal.rotate(now_ms, self.state, self._rules)
+        except OSError as e:
+            self._journal_fails = True
+            return e
+        return None
 
     def _open_journal(self, now_ms: int) -> None:
         try:

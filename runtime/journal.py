@@ -71,6 +71,7 @@ class Journal:
         self._day = ""
         self._torn = False  # the last write failed half-way: the next one begins a new line
         self.bytes_written = 0  # in the current file
+        self.error: str | None = None  # why the last attempt failed; None once one has not
 
     def write(self, lines: bytes) -> None:
         """Append whole lines. After an error the next call starts on a fresh line."""
@@ -84,10 +85,12 @@ class Journal:
                 written = os.write(self._fd, view)
                 self.bytes_written += written
                 view = view[written:]
-        except OSError:
+        except OSError as e:
             self._torn = True
+            self.error = e.strerror or str(e)
             raise
         self._torn = False
+        self.error = None
 
     def rehearse(self) -> None:
         """Go to the kernel with nothing."""
@@ -114,7 +117,11 @@ class Journal:
         self._day = day_of(now_ms)
         self._path = next_path(self._folder, self._day, self._tag)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._fd = os.open(self._path, flags, 0o600)
+        try:
+            self._fd = os.open(self._path, flags, 0o600)
+        except OSError as e:
+            self.error = e.strerror or str(e)
+            raise
         self.bytes_written = self._path.stat().st_size
         self._torn = self.bytes_written > 0 and not ends_with_newline(self._path)
         self.write_snapshot(state, rules, with_bars=True)

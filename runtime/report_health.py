@@ -115,6 +115,13 @@ def protection_text(state: State) -> str:
     return "; ".join(parts) or "flat, nothing to protect"
 
 
+def address_budget(state: State) -> tuple[int | None, int | None]:
+    """(used, cap). None until the venue has been asked in this run: what the last run knew is history."""
+    if not state.synced or state.budget_used is None or state.budget_left is None:
+        return None, None
+    return state.budget_used, state.budget_used + state.budget_left
+
+
 def build(
     state: State,
     rules: Rules,
@@ -126,6 +133,7 @@ def build(
     weight_used: int,
     weight_limit: int,
     journal_bytes: int,
+    journal_error: str | None = None,
     word: str | None = None,
     recent: Iterable[str] = (),
 ) -> HealthSnapshot:
@@ -137,6 +145,7 @@ def build(
     }
     records = [record for market in state.markets.values() for record in market.orders.values() if record.is_live]
     equity = equity_now(state, rules)
+    address_used, address_cap = address_budget(state)
     return HealthSnapshot(
         status=word or overall(state.halted, markets.values(), max(QUIET_S, rules.risk.max_price_age_ms / 1000)),
         venue=rules.venue,
@@ -156,10 +165,12 @@ def build(
         requests=RequestsHealth(
             weight_used=weight_used,
             weight_limit=weight_limit,
-            address_used=state.budget_used,
-            address_cap=None if state.budget_left is None else (state.budget_used or 0) + state.budget_left,
+            address_used=address_used,
+            address_cap=address_cap,
         ),
-        journal=JournalHealth(ok=state.journal_ok, bytes=journal_bytes),
+        journal=JournalHealth(
+            ok=state.journal_ok, bytes=journal_bytes, error=None if state.journal_ok else journal_error
+        ),
         protection=protection_text(state),
         clock_offset_ms=state.offset_ms,
         unmanaged=state.unmanaged,

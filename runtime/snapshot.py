@@ -75,14 +75,14 @@ class RequestsHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     weight_used: int = 0  # by this machine in the last minute
     weight_limit: int = 0
-    address_used: int | None = None  # by this account
+    address_used: int | None = None  # by this account; None: unknown, or the venue counts nothing of the kind
     address_cap: int | None = None
 
 
 class JournalHealth(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool = True
     bytes: int = 0
-    error: str | None = None
+    error: str | None = None  # why the disk refuses it
 
 
 class HealthSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -179,6 +179,8 @@ def _footer(s: HealthSnapshot, now_ms: int) -> Iterator[str]:
         parts.append(f"request weight {s.requests.weight_used}/{s.requests.weight_limit} a minute")
     if s.requests.address_cap is not None:
         parts.append(f"account requests {s.requests.address_used:,}/{s.requests.address_cap:,}")
+    elif s.venue == "hyperliquid" and not s.dry_run:
+        parts.append("account requests unknown")
     parts.append(f"journal {s.journal.bytes / 1_000_000:.1f} MB")
     if s.clock_offset_ms is not None:
         parts.append(f"clock offset {s.clock_offset_ms} ms")

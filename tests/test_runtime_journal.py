@@ -1,5 +1,6 @@
 """The flight recorder: what is written is there, whatever was torn, full or compressed in between."""
 
+import errno
 import gzip
 import os
 from decimal import Decimal as D
@@ -104,6 +105,32 @@ def test_a_closed_journal_refuses(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_it_says_why_it_failed_for_as_long_as_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = open_journal(tmp_path)
+    assert one.error is None
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError):
+            one.write(tick(1))
+    assert one.error == "No space left on device"
+    one.write(tick(2))
+    assert one.error is None
+
+
+def test_a_file_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("in the way", encoding="utf-8")
+    one = Journal(tmp_path / "logs", TAG, 100)
+    with pytest.raises(OSError):
+        one.rotate(T0, FLAT, RULES)
+    with pytest.raises(OSError, match="not open"):
+        one.write(tick(1))
+    assert one.error == os.strerror(errno.ENOTDIR)  # the cause, not what follows from it
+
+
 def test_after_a_refused_write_a_new_line_begins(tmp_path: Path) -> None:
     one = open_journal(tmp_path)
     assert one._fd is not None

@@ -1,6 +1,7 @@
 """The program as a user meets it: one bot an account, a clean stop, and what is said when something is wrong."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -128,6 +129,16 @@ def test_a_port_in_use_is_said_and_survived(sim: SimServer, bot: Callable[..., B
         running.log.wait("protected ")
 
 
+def ask_health(url: str) -> dict[str, Any]:
+    """/health, well or not. Little is published before the first second is over."""
+    try:
+        with urllib.request.urlopen(url + "/health", timeout=5) as answer:
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as e:
+        assert e.code == 503
+        return dict(json.load(e))
+
+
 def test_health_is_served(sim: SimServer, bot: Callable[..., BotThread]) -> None:
     running = bot(health={"enabled": True, "host": "127.0.0.1", "port": 0}).start()
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
@@ -135,16 +146,7 @@ def test_health_is_served(sim: SimServer, bot: Callable[..., BotThread]) -> None
     url = re.search(r"http://127\.0\.0\.1:\d+", running.log.wait("http://127.0.0.1:"))
     assert url is not None
 
-    def ask() -> dict[str, Any]:
-        """{} while it is not well: nothing is published before the first second is over."""
-        try:
-            with urllib.request.urlopen(url[0] + "/health", timeout=5) as answer:
-                return dict(json.load(answer))
-        except urllib.error.HTTPError as e:
-            assert e.code == 503
-            return {}
-
-    health = eventually(lambda: (h := ask()) and h["markets"]["BTC"]["position"] and h)
+    health = eventually(lambda: (h := ask_health(url[0])).get("markets") and h["markets"]["BTC"]["position"] and h)
     position = health["markets"]["BTC"]["position"]
     assert health["status"] == "ok" and health["websocket"]["mode"] == "websocket"
     assert position["protected_at_venue"] is True and D(position["stop"]) == D("49500")
@@ -154,9 +156,12 @@ def test_health_is_served(sim: SimServer, bot: Callable[..., BotThread]) -> None
 def test_logs_that_cannot_be_written(sim: SimServer, bot: Callable[..., BotThread], tmp_path: Path) -> None:
     """No file can be made below a file: no log, no journal, no ledger. Said once; exits go on."""
     (tmp_path / "logs").write_text("in the way", encoding="utf-8")
-    running = bot(markets=[market(take_profit_pct=1)])
+    running = bot(markets=[market(take_profit_pct=1)], health={"enabled": True, "host": "127.0.0.1", "port": 0})
     running.begin()
     eventually(lambda: "journal_failed" in running.console.getvalue() and "market_clean" in running.console.getvalue())
+    url = eventually(lambda: re.search(r"http://127\.0\.0\.1:\d+", running.console.getvalue()))[0]
+    shown = eventually(lambda: ask_health(url).get("journal"))
+    assert shown["ok"] is False and shown["error"] == os.strerror(errno.ENOTDIR)
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
     eventually(lambda: "protected " in running.console.getvalue())
     sim.move("BTC", "50600")
