@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -17,21 +16,20 @@ import wiring
 from config.credentials import Secrets, load_secrets, missing_secrets
 from config.faults import ConfigFault
 from config.settings import Settings, load
-from core.messages import AccountSnapshot, OrderUnknown
-from core.model import ZERO, Instrument, Order, OrderType, Side, TimeInForce
+from core.messages import AccountSnapshot
+from core.model import ZERO
 from core.rules import Rules
-from hyperliquid_client import HyperliquidClient
-from runtime.budget import WeightBudget
 from runtime.clock import Clock, SystemClock
-from runtime.recovery import replay
+from runtime.recovery import replay, restore
 from runtime.snapshot import HealthSnapshot, grown_older, read_status, source_lines
-from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
+from runtime.venue import CredentialsRefused, VenueClient, VenueUnavailable
+from wiring.flatten import Flattener
+from wiring.kit import Kit, Row
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_CREDENTIALS = 0, 1, 2, 3
 STATUS_OLD_S = 3.5  # the bot writes every second
 FLATTEN_S = 90.0  # a spent request budget answers again within a minute
 FLATTEN_WAIT_S = 20.0
-SLIPPAGE = Decimal("0.05")
 
 
 def run(arguments: argparse.Namespace, folder: Path) -> int:
@@ -47,7 +45,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> int:
     if missing:
         raise ConfigFault(missing)
     if arguments.command == "check":
-        return check(console, settings, secrets)
+        return check(console, settings, secrets, folder)
     return flatten(console, settings, secrets, folder, arguments.yes)
 
 
@@ -112,7 +110,7 @@ def play_again(console: Console, path: Path) -> int:
         print(f"replay: {path} is no file", file=sys.stderr)
         return EXIT_USAGE
     try:
-        result = replay(path, lambda: wiring.make_decoder(None), wiring.load_strategies)
+        result = replay(path, wiring.decoder_of, wiring.load_strategies)
     except (ValueError, OSError) as e:
         print(f"replay: {path}: {e}", file=sys.stderr)
         return EXIT_USAGE
@@ -129,22 +127,12 @@ def play_again(console: Console, path: Path) -> int:
 # --- check ------------------------------------------------------------------------------------------------------------
 
 
-class Row(msgspec.Struct):
-    name: str
-    passed: bool
-    detail: str
-    is_credential: bool = False
-
-
-def check(console: Console, settings: Settings, secrets: Secrets) -> int:
+def check(console: Console, settings: Settings, secrets: Secrets, folder: Path) -> int:
     """One row a question; nothing is traded. 0 all passed, 1 not, 3 credentials refused."""
-    is_embedded = settings.network == "simulator" and settings.api_url is None
-    simulator = wiring.Simulator() if is_embedded else None
-    try:
-        rows = list(check_rows(settings, secrets, simulator))
-    finally:
-        if simulator is not None:
-            simulator.stop()
+    with contextlib.ExitStack() as cleanup:
+        kit = wiring.kit_of(settings, secrets, wiring.simulator_of(settings, cleanup), SystemClock())
+        cleanup.callback(kit.client().close)
+        rows = list(check_rows(settings, kit, folder))
     table = Table(title=f"check: {settings.venue} {settings.network}{' dry run' if settings.is_paper else ''}")
     for name in ("", "question", "answer"):
         table.add_column(name)
@@ -156,32 +144,35 @@ def check(console: Console, settings: Settings, secrets: Secrets) -> int:
     return EXIT_OK if all(row.passed for row in rows) else EXIT_FAULT
 
 
-def check_rows(settings: Settings, secrets: Secrets, simulator: wiring.Simulator | None) -> Iterator[Row]:
-    clock = SystemClock()
+def check_rows(settings: Settings, kit: Kit, folder: Path) -> Iterator[Row]:
+    clock, client = SystemClock(), kit.client()
     yield Row("config", True, "markets: " + ", ".join(market.symbol for market in settings.markets))
-    account = wiring.account_of(settings, secrets)
-    client = wiring.make_client(wiring.resolve(settings, simulator), account, clock, WeightBudget(clock))
     try:
-        instruments = client.instruments()
+        instruments = kit.instruments()
     except VenueUnavailable as e:
         yield Row("venue reachable", False, str(e))
         return
+    except CredentialsRefused as e:
+        yield Row("credentials", False, str(e), is_credential=True)
+        return
     yield Row("venue reachable", True, f"{len(instruments)} markets")
     try:
-        rules = wiring.make_rules(settings, instruments, account)
+        rules = wiring.make_rules(settings, instruments, kit)
     except ConfigFault as e:
         for fault in e.lines:
             yield Row("markets", False, fault)
         return
-    yield check_credential_row(client, settings)
+    yield asked("credentials", kit.credentials_row)
     yield asked("clock", lambda: clock_row(client))
-    if account.address is not None:
+    if kit.has_account:
         yield asked("account", lambda: account_row(client))
-        yield asked("request budget", lambda: budget_row(client))
     for symbol in rules.markets:
         yield asked(f"{symbol} data", lambda symbol=symbol: freshness_row(client, symbol, rules, clock))  # type: ignore[misc]
-        yield instrument_row(rules, symbol)
-    client.close()
+        yield instrument_row(rules, symbol, kit)
+    try:
+        yield from kit.own_rows(rules, restore(folder, rules, kit.decoder(rules)).state)
+    except VenueUnavailable as e:
+        yield Row(f"{settings.venue}", False, str(e))
 
 
 def asked(name: str, ask: Callable[[], Row]) -> Row:
@@ -191,44 +182,25 @@ def asked(name: str, ask: Callable[[], Row]) -> Row:
         return Row(name, False, str(e))
 
 
-def check_credential_row(client: HyperliquidClient, settings: Settings) -> Row:
-    if settings.is_paper or settings.network == "simulator":
-        return Row("credentials", True, "none needed here")
-    try:
-        found = client.check_credentials()
-    except CredentialsRefused as e:
-        return Row("credentials", False, str(e), is_credential=True)
-    except VenueUnavailable as e:
-        return Row("credentials", False, str(e))
-    kind = "agent key" if found.is_agent else "the account's own key (an agent key is safer)"
-    days = ""
-    if found.expires_ms is not None:
-        days = f", expires in {(found.expires_ms - SystemClock().now_ms()) / 86_400_000:.0f} days"
-    return Row("credentials", True, kind + days)
-
-
-def clock_row(client: HyperliquidClient) -> Row:
+def clock_row(client: VenueClient) -> Row:
     offset = min((client.measure_clock() for _ in range(3)), key=lambda o: o.round_trip_ms)
     good = abs(offset.offset_ms) < 60_000
     return Row("clock", good, f"offset {offset.offset_ms} ms, round trip {offset.round_trip_ms} ms")
 
 
-def account_row(client: HyperliquidClient) -> Row:
+def account_row(client: VenueClient) -> Row:
     account = client.account()
     held = ", ".join(f"{p.symbol} {p.size}" for p in account.positions) or "flat"
-    return Row("account", account.equity > 0, f"equity {account.equity}, available {account.available}, {held}")
+    good = account.equity > 0 and account.can_trade
+    locked = "" if account.can_trade else ", LOCKED by the venue"
+    return Row("account", good, f"equity {account.equity}, available {account.available}, {held}{locked}")
 
 
-def budget_row(client: HyperliquidClient) -> Row:
-    budget = client.request_budget()
-    return Row("request budget", budget.cap - budget.used > 200, f"{budget.used} of {budget.cap} actions used")
-
-
-def freshness_row(client: HyperliquidClient, symbol: str, rules: Rules, clock: Clock) -> Row:
+def freshness_row(client: VenueClient, symbol: str, rules: Rules, clock: Clock) -> Row:
     offset = client.measure_clock()
     prices = client.polled_prices([symbol])
     if not prices:
-        return Row(f"{symbol} data", False, "no price: one side of the book is empty")
+        return Row(f"{symbol} data", False, "no price")
     price = prices[0]
     if price.time_ms is None:
         return Row(f"{symbol} data", True, f"{price.price}, the answer carries no time")
@@ -237,15 +209,15 @@ def freshness_row(client: HyperliquidClient, symbol: str, rules: Rules, clock: C
     return Row(f"{symbol} data", fresh, f"{price.price}, {age_ms} ms old by the venue's clock")
 
 
-def instrument_row(rules: Rules, symbol: str) -> Row:
+def instrument_row(rules: Rules, symbol: str, kit: Kit) -> Row:
     market = rules.markets[symbol]
     instrument = market.instrument
-    detail = (
-        f"size step {instrument.lot_size}, smallest order {instrument.min_notional}, leverage up to "
-        f"{instrument.max_leverage}; protection: a stop at the venue for the whole position"
-        f"{', moved behind the price' if market.exits.trailing_stop else ''}"
-    )
-    return Row(f"{symbol} rules", True, detail)
+    steps = f"size step {instrument.lot_size}"
+    if instrument.tick_size is not None:
+        steps += f", tick {instrument.tick_size} worth {instrument.tick_size * instrument.multiplier:f}"
+    if instrument.min_notional:
+        steps += f", smallest order {instrument.min_notional}"
+    return Row(f"{symbol} rules", True, f"{steps}; protection: {kit.protection(market)}")
 
 
 # --- flatten ----------------------------------------------------------------------------------------------------------
@@ -256,11 +228,11 @@ def flatten(console: Console, settings: Settings, secrets: Secrets, folder: Path
     if settings.is_paper or (settings.network == "simulator" and settings.api_url is None):
         return flatten_by_bot(console, folder)
     clock = SystemClock()
-    account = wiring.account_of(settings, secrets)
-    client = wiring.make_client(wiring.resolve(settings, None), account, clock, WeightBudget(clock))
+    kit = wiring.kit_of(settings, secrets, None, clock)
+    client = kit.client()
     try:
-        instruments = client.instruments()
-        wiring.check_credentials(client, settings)
+        instruments = kit.instruments()
+        kit.prepare_flatten()
         before = client.account()
     except VenueUnavailable as e:
         print(f"flatten: {e}", file=sys.stderr)
@@ -280,8 +252,11 @@ def flatten(console: Console, settings: Settings, secrets: Secrets, folder: Path
     # folder to ask in, the account is closed all the same.
     with contextlib.suppress(OSError):
         request.touch()
+    flattener = kit.flattener(instruments)
     try:
-        return flatten_account(console, client, instruments, clock)
+        if flattener.yields_to_bot and await_taken(request, 2.0):
+            await_flat(client, clock)
+        return flatten_account(console, client, flattener, clock)
     finally:
         await_taken(request, 2.0)  # a running bot looks once a second
         with contextlib.suppress(OSError):
@@ -296,10 +271,23 @@ def agrees(console: Console, question: str) -> bool:
         return False
 
 
-def await_taken(request: Path, timeout_s: float) -> None:
+def await_taken(request: Path, timeout_s: float) -> bool:
+    """Whether a running bot has taken the request."""
     deadline = time.monotonic() + timeout_s
-    while request.exists() and time.monotonic() < deadline:
+    while (waits := request.exists()) and time.monotonic() < deadline:
         threading.Event().wait(0.1)
+    return not waits
+
+
+def await_flat(client: VenueClient, clock: Clock) -> None:
+    """Give the running bot time to close what it manages; what is left then is for us."""
+    until_ms = clock.now_ms() + int(FLATTEN_WAIT_S * 1000)
+    while clock.now_ms() < until_ms:
+        clock.wait(threading.Event(), 1.0)
+        with contextlib.suppress(VenueUnavailable):
+            account = client.account()
+            if not account.positions and not account.orders:
+                return
 
 
 def flatten_by_bot(console: Console, folder: Path) -> int:
@@ -327,11 +315,8 @@ def flatten_by_bot(console: Console, folder: Path) -> int:
     return EXIT_FAULT
 
 
-def flatten_account(
-    console: Console, client: HyperliquidClient, instruments: dict[str, Instrument], clock: Clock
-) -> int:
-    """Rounds of close, cancel, read; positions first, while their stops still stand."""
-    nonce = clock.now_ms()
+def flatten_account(console: Console, client: VenueClient, flattener: Flattener, clock: Clock) -> int:
+    """Rounds of the venue's own order of steps, until a read says flat and empty."""
     until_ms = clock.now_ms() + int(FLATTEN_S * 1000)
     while clock.now_ms() < until_ms:
         pause_s = 0.5
@@ -340,51 +325,13 @@ def flatten_account(
             if not account.positions and not account.orders:
                 console.print("flat: no positions, no working orders")
                 return EXIT_OK
-            for position in account.positions:
-                if position.symbol not in instruments:
-                    console.print(f"{position.symbol} cannot be traded any more: the venue settles it")
-                    continue
-                nonce = max(nonce + 1, clock.now_ms())
-                answer = close_one(client, instruments[position.symbol], position.size, nonce, clock)
-                console.print(f"close {position.symbol} {position.size}: {type(answer).__name__}")
-            if not account.positions:
-                for order in account.orders:
-                    nonce = max(nonce + 1, clock.now_ms())
-                    client.cancel(order.symbol, order.order_id, nonce)
+            flattener.round(account, console.print)
         except VenueUnavailable as e:
             console.print(f"not yet: {e}")
             pause_s = min(10.0, e.retry_s or 1.0)
         clock.wait(threading.Event(), pause_s)
     print(f"flatten: NOT flat after {FLATTEN_S:.0f} s; look at the venue and act by hand", file=sys.stderr)
     return EXIT_FAULT
-
-
-def close_one(
-    client: HyperliquidClient, instrument: Instrument, size: Decimal, nonce: int, clock: Clock
-) -> OrderAnswer:
-    """Reduce-only IOC for exactly what is held; an unknown outcome is settled before the next round."""
-    side = Side.SELL if size > 0 else Side.BUY
-    prices = client.polled_prices([instrument.symbol])
-    if not prices:
-        raise VenueUnavailable(f"{instrument.symbol} has no price: one side of its book is empty")
-    price = prices[0].price
-    order = Order(
-        client_id=f"0x{nonce:032x}",
-        symbol=instrument.symbol,
-        side=side,
-        size=abs(size),
-        type=OrderType.MARKET,
-        price=instrument.round_away(price * (1 + side.sign * SLIPPAGE), side),
-        time_in_force=TimeInForce.IOC,
-        reduce_only=True,
-        nonce=nonce,
-        expires_ms=nonce + 60_000,
-    )
-    answer = client.submit(order)
-    if isinstance(answer, OrderUnknown):
-        clock.wait(threading.Event(), 0.5)
-        client.settle(order, 0)
-    return answer
 
 
 def show_account(console: Console, account: AccountSnapshot) -> None:

@@ -25,10 +25,10 @@ import wiring
 from config.credentials import Secrets, load_secrets, missing_secrets
 from config.faults import ConfigFault
 from config.settings import DEFAULT_PATH, Settings, ensure_config, load
+from core.messages import RESTART
 from core.rules import Rules
 from core.state import State
 from runtime.bot import Bot
-from runtime.budget import WeightBudget
 from runtime.clock import Clock, SystemClock
 from runtime.executor import LiveExecutor
 from runtime.health import HealthServer, StatusWriter
@@ -72,7 +72,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Usage faults end with exit code 2, argparse's own."""
-    parser = argparse.ArgumentParser(prog="trading_bot.py", description="Trade Hyperliquid perpetuals, protected.")
+    parser = argparse.ArgumentParser(
+        prog="trading_bot.py", description="Trade Hyperliquid perpetuals or TopstepX futures, protected."
+    )
     parser.add_argument("--config", type=Path, default=DEFAULT_PATH, help="config file (default config/config.json)")
     again = argparse.ArgumentParser(add_help=False)  # the same two after the command, where everybody types them
     for name in ("--config", "--logs"):
@@ -115,15 +117,12 @@ def run(config_path: Path, folder: Path, for_s: float | None) -> int:
     missing = missing_secrets(settings, secrets)
     if missing:
         raise ConfigFault(missing)
-    if settings.venue != "hyperliquid":
-        raise ConfigFault([f"venue = {settings.venue}: this version trades hyperliquid"])
     hidden = (*secrets.values(), *settings.notify)
     logs = Logs(folder, settings.logging.level, console=sys.stdout, secrets=hidden)
     logs.start()
     threading.excepthook = log_thread_death
     try:
-        with contextlib.ExitStack() as cleanup:
-            exit_code = assemble(settings, secrets, folder, cleanup, for_s)
+        exit_code = run_until_done(settings, secrets, folder, for_s)
         log.info(line("stopped", {"exit_code": exit_code}))
         return exit_code
     except ConfigFault as e:
@@ -144,6 +143,26 @@ def run(config_path: Path, folder: Path, for_s: float | None) -> int:
         return EXIT_FAULT
     finally:
         logs.flush_and_stop()
+
+
+def run_until_done(settings: Settings, secrets: Secrets, folder: Path, for_s: float | None) -> int:
+    """One bot after another, while the one before asks for a fresh start (another contract month)."""
+    clock = SystemClock()
+    started_ms = clock.now_ms()
+    until_ms = None if for_s is None else started_ms + int(for_s * 1000)
+    with contextlib.ExitStack() as whole:
+        stopping = threading.Event()
+        whole.enter_context(stop_signals(stopping.set))
+        simulator_url = wiring.simulator_of(settings, whole)
+        whole.callback(wiring.lock_folder(folder).release)
+        is_fresh = simulator_url is not None  # an embedded venue begins with the bot: nothing can be open there
+        exit_code = RESTART
+        while exit_code == RESTART and not stopping.is_set():
+            with contextlib.ExitStack() as cleanup:
+                kit = wiring.kit_of(settings, secrets, simulator_url, clock)
+                exit_code = assemble(settings, kit, folder, clock, cleanup, stopping, until_ms, is_fresh)
+            is_fresh = False
+    return EXIT_OK if exit_code == RESTART else exit_code
 
 
 def log_thread_death(hook: threading.ExceptHookArgs) -> None:
@@ -179,37 +198,29 @@ class Parts:
 
 
 def assemble(
-    settings: Settings, secrets: Secrets, folder: Path, cleanup: contextlib.ExitStack, for_s: float | None
+    settings: Settings,
+    kit: wiring.Kit,
+    folder: Path,
+    clock: Clock,
+    cleanup: contextlib.ExitStack,
+    stopping: threading.Event,
+    until_ms: int | None,
+    is_fresh: bool,
 ) -> int:
     """Build every part, connect them by the inbox, run; `cleanup` takes them down in reverse order."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    clock = SystemClock()
     started_ms = clock.now_ms()
-    stopping = threading.Event()
-    cleanup.enter_context(stop_signals(stopping.set))
-    is_embedded = settings.network == "simulator" and settings.api_url is None
-    simulator = None
-    if is_embedded:
-        simulator = wiring.Simulator()
-        cleanup.callback(simulator.stop)
-    account = wiring.account_of(settings, secrets)
-    cleanup.callback(wiring.lock_folder(folder).release)
-    if not is_embedded:  # an embedded venue is nobody else's
-        cleanup.callback(wiring.lock_account(account.tag(settings)).release)
-    where = wiring.resolve(settings, simulator)
+    is_embedded = wiring.is_embedded(settings)
     kind = "paper" if settings.is_paper else "simulated" if settings.network == "simulator" else "REAL"
     log.info(line("starting", {"venue": settings.venue, "network": settings.network, "orders": kind}))
-    budget = WeightBudget(clock)
-    client = wiring.make_client(where, account, clock, budget)
+    client = kit.client()
     cleanup.callback(client.close)
-    until_ms = None if for_s is None else started_ms + int(for_s * 1000)
-    instruments = wiring.read_instruments(client, stopping, clock, until_ms)
-    rules = wiring.make_rules(settings, instruments, account)
-    wiring.check_credentials(client, settings)
-    if not rules.dry_run:
-        for problem in wiring.set_leverages(client, rules, clock):
-            log.warning(line("leverage_not_set", text=problem))
-    state = State() if is_embedded else take_over(folder, rules, account)
+    instruments = wiring.read_instruments(kit, stopping, clock, until_ms)
+    if not is_embedded:  # an embedded venue is nobody else's
+        cleanup.callback(wiring.lock_account(kit.tag).release)
+    rules = wiring.make_rules(settings, instruments, kit)
+    kit.prepare(rules)
+    state = State() if is_fresh else take_over(folder, rules, kit)
 
     inbox: queue.Queue[Any] = queue.Queue()
     parts = Parts(settings, rules, folder, clock)
@@ -217,10 +228,9 @@ def assemble(
     parts.listing = ListingReader(client.clone(), inbox, clock)
     timeframes_ms = {symbol: market.timeframe_ms for symbol, market in rules.markets.items()}
     reading = client.clone()
-    key_expires_ms = wiring.key_expiry(reading, settings)
-    parts.reader = AccountReader(reading, timeframes_ms, inbox, clock, key_expires_ms)
+    parts.reader = AccountReader(reading, timeframes_ms, inbox, clock, kit.seldom(reading, rules))
     parts.poller = PricePoller(client.clone(), list(rules.markets), settings.fallback.poll_interval, inbox, clock)
-    parts.stream = wiring.make_stream(settings, where, rules, account, inbox, clock)
+    parts.stream = kit.stream(rules, inbox)
     executor: Any = LiveExecutor(parts.lanes, parts.listing, parts.reader, parts.poller, parts.stream)
     if rules.dry_run:
         executor = wiring.make_paper(rules, executor, inbox, clock, folder)
@@ -229,10 +239,11 @@ def assemble(
     recent: deque[str] = deque(maxlen=RECENT_LINES)
 
     def publish(state: State, word: str | None) -> None:
+        weight_used, weight_limit = kit.usage()
         parts.published.publish(build(
             state, rules, now_ms=clock.now_ms(), started_ms=started_ms,
             stream_status=None if parts.stream is None else parts.stream.status(), order_counts=counts,
-            weight_used=budget.used(), weight_limit=budget.capacity, journal_bytes=parts.journal.bytes_written,
+            weight_used=weight_used, weight_limit=weight_limit, journal_bytes=parts.journal.bytes_written,
             journal_error=parts.journal.error,
             word=word, recent=recent,
         ))  # fmt: skip
@@ -263,7 +274,7 @@ def assemble(
     parts.start(cleanup)
     gc.collect()
     gc.freeze()  # what start-up made lives as long as the bot: no collector pass walks it again
-    return bot.run(for_s)
+    return bot.run(until_ms)
 
 
 def keeper(is_embedded: bool, dry_run: bool) -> str:
@@ -275,9 +286,9 @@ def keeper(is_embedded: bool, dry_run: bool) -> str:
     return "the venue keeps this stop while the bot is away"
 
 
-def take_over(folder: Path, rules: Rules, account: wiring.Account) -> State:
+def take_over(folder: Path, rules: Rules, kit: wiring.Kit) -> State:
     """State of the last run, as far as the journal tells."""
-    restored = restore(folder, rules, wiring.make_decoder(account.address))
+    restored = restore(folder, rules, kit.decoder(rules))
     text = restored.why_fresh or "state taken over from the journal"
     log.info(line("restored", {"events": restored.events}, text))
     return restored.state

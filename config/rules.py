@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -65,11 +66,25 @@ def market_rules(settings: Settings, instruments: Mapping[str, Instrument]) -> R
         use_stream=settings.use_stream,
         max_reconnect_attempts=settings.websocket.max_reconnect_attempts if settings.websocket else 1,
         price_note_ms=int(settings.logging.price_every_s * 1000),
-        can_reduce_only=settings.venue == "hyperliquid",
-        position_stops=settings.venue == "hyperliquid",
-        price_stream="hyperliquid" if settings.use_stream else None,
-        fill_stream="hyperliquid" if settings.use_stream else None,
+        **_venue_ways(settings),
     )
+
+
+def _venue_ways(settings: Settings) -> dict[str, Any]:
+    """What the venue can do, and which streams bring what. A dry run matches orders here, reduce-only too."""
+    if settings.venue == "hyperliquid":
+        stream = "hyperliquid" if settings.use_stream else None
+        return {"price_stream": stream, "fill_stream": stream}
+    prices = "topstepx-market" if settings.use_stream and settings.hubs.market else None
+    if settings.is_paper:
+        return {"price_stream": prices, "fill_stream": prices}
+    return {
+        "price_stream": prices,
+        "fill_stream": "topstepx-user" if settings.use_stream and settings.hubs.user else None,
+        "can_reduce_only": False,
+        "position_stops": False,
+        "entry_brackets": settings.brackets == "auto_oco",
+    }
 
 
 def _market(settings: Settings, market: MarketSettings, instrument: Instrument) -> MarketRules:
@@ -85,7 +100,8 @@ def _market(settings: Settings, market: MarketSettings, instrument: Instrument) 
         size=_size(market.size or SizeSettings()),
         leverage=market.leverage,
         exits=_exits(market.exits),
-        bars_from_trades=settings.venue == "hyperliquid" and bar_ms < MINUTE_MS,
+        # TopstepX streams no bars; Hyperliquid's shortest are of a minute
+        bars_from_trades=bar_ms < MINUTE_MS if settings.venue == "hyperliquid" else settings.hubs.market,
     )
 
 

@@ -120,10 +120,10 @@ class Bot:
         self._next_snapshot_ms = 0
         self._until_ms: int | None = None
 
-    def run(self, for_s: float | None = None) -> int:
-        """Until a Stop, or for `for_s` seconds; returns the exit code."""
+    def run(self, until_ms: int | None = None) -> int:
+        """Until a Stop, or until `until_ms` (our clock); returns the exit code."""
         now_ms = self._clock.now_ms()
-        self._until_ms = None if for_s is None else now_ms + int(for_s * 1000)
+        self._until_ms = until_ms
         refused = self._begin_journal(now_ms)
         self.take([Started(run_id=self._run_id, rules=self._rules, received_ms=now_ms)])
         if refused is not None:  # not before: a start begins with a journal that is well

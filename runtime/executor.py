@@ -5,6 +5,7 @@ from core.messages import (
     AnyEvent,
     Arm,
     Cancel,
+    Modify,
     PollPrices,
     ReadAccount,
     ReadBars,
@@ -12,6 +13,7 @@ from core.messages import (
     Reconnect,
     Settle,
     Submit,
+    Watch,
 )
 from runtime.orders import OrderLanes
 from runtime.poller import AccountReader, ListingReader, PricePoller
@@ -31,7 +33,7 @@ class LiveExecutor:
 
     def act(self, action: AnyAction, body: bytes | None) -> None:
         match action:
-            case Submit() | Arm() | Cancel() | Settle():
+            case Submit() | Arm() | Cancel() | Modify() | Settle():
                 assert self._lanes is not None, "a dry run keeps its orders to itself"
                 self._lanes.dispatch(action, body)
             case ReadOrders():
@@ -43,6 +45,9 @@ class LiveExecutor:
             case Reconnect():
                 if self._stream is not None:
                     self._stream.reconnect(action.reason)
+            case Watch():
+                if self._stream is not None:
+                    self._stream.watch(action.contract_ids)
             case _:
                 raise AssertionError(f"not for an executor: {action!r}")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from core.messages import Arm, Cancel, CancelAnswered, CoreFault, OrderUnknown, Settle, Submit
+from core.messages import Arm, Cancel, CancelAnswered, CoreFault, Modify, ModifyAnswered, OrderUnknown, Settle, Submit
 from runtime.clock import Clock
 from runtime.venue import VenueClient, VenueUnavailable
 
@@ -65,7 +65,7 @@ class OrderLanes:
         for _ in range(self._warm_lanes):
             self._add_lane(Task(None, None))
 
-    def dispatch(self, action: Submit | Arm | Cancel | Settle, body: bytes | None = None) -> None:
+    def dispatch(self, action: Submit | Arm | Cancel | Modify | Settle, body: bytes | None = None) -> None:
         try:
             client = self._free.get_nowait()
         except queue.Empty:
@@ -163,4 +163,12 @@ def answer(client: VenueClient, task: Task, now_ms: int) -> Any:
                 return CancelAnswered(
                     symbol=action.symbol, order_id=action.order_id, gone=False, error=str(e), received_ms=now_ms
                 )
+        case Modify():
+            try:
+                return client.modify(action)
+            except VenueUnavailable as e:
+                return ModifyAnswered(
+                    symbol=action.symbol, order_id=action.order_id, done=None, reason=None, error=str(e),
+                    received_ms=now_ms,
+                )  # fmt: skip
     raise AssertionError(f"not an order action: {action!r}")

@@ -3,10 +3,12 @@
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from core.messages import BarHistory, CoreFault, KeyExpiry, PollPrices, ReadAccount, ReadBars, ReadFailed, RestSample
+import msgspec
+
+from core.messages import AnyEvent, BarHistory, CoreFault, PollPrices, ReadAccount, ReadBars, ReadFailed, RestSample
 from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, VenueClient, VenueUnavailable
 
@@ -14,9 +16,16 @@ log = logging.getLogger("poller")
 
 BARS_KEPT = 500
 BUDGET_S = 300.0  # how often the address budget is read
-KEY_EVERY_MS = 86_400_000
 SAMPLE_S = 30.0  # how often REST is looked at while the stream brings prices
 BOOKS_AT_ONCE = 5  # markets a round: their books carry the venue's time, and the weight of more is too much
+
+
+class Seldom(msgspec.Struct, frozen=True):
+    """A question that is asked once in a long while: when the key ends, whether a contract has rolled."""
+
+    what: str  # for the log
+    every_ms: int
+    ask: Callable[[], Sequence[AnyEvent]]  # may raise VenueUnavailable or CredentialsRefused
 
 
 class AccountReader:
@@ -28,11 +37,11 @@ class AccountReader:
         timeframes_ms: dict[str, int],
         outbox: Any,
         clock: Clock,
-        key_expires_ms: Callable[[], int | None] = lambda: None,
+        seldom: Sequence[Seldom] = (),
     ) -> None:
-        """`key_expires_ms` asks the venue (its clock); it may raise VenueUnavailable or CredentialsRefused."""
-        self._client, self._timeframes_ms, self._key_expires_ms = client, timeframes_ms, key_expires_ms
-        self._key_asked_ms = clock.now_ms() - KEY_EVERY_MS
+        """The questions of `seldom` are asked on this reader's thread, the first time with the first read."""
+        self._client, self._timeframes_ms, self._seldom = client, timeframes_ms, seldom
+        self._asked_ms = {question.what: clock.now_ms() - question.every_ms for question in seldom}
         self._outbox, self._clock = outbox, clock
         self._asked: queue.SimpleQueue[ReadAccount | ReadBars | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
@@ -61,8 +70,9 @@ class AccountReader:
             actions = [self._asked.get(timeout=BUDGET_S)]
         except queue.Empty:
             self._read_budget()
+            self._ask_seldom()
             return True
-        self._read_key_expiry()
+        self._ask_seldom()
         while not self._asked.empty():
             actions.append(self._asked.get())
         if None in actions:
@@ -86,6 +96,8 @@ class AccountReader:
                 self._read_budget()
         except VenueUnavailable as e:
             self._failed(f"account ({reason})", e)
+        except CredentialsRefused as e:  # the account is gone: no other may be traded in its place
+            self._outbox.put(CoreFault(error=str(e), received_ms=self._clock.now_ms()))
 
     def _read_bars(self, symbol: str) -> None:
         try:
@@ -105,22 +117,20 @@ class AccountReader:
         if budget is not None:
             self._outbox.put(budget)
 
-    def _read_key_expiry(self) -> None:
-        """Once a day: a key that ends with a position open must not come as a surprise."""
+    def _ask_seldom(self) -> None:
+        """What must not come as a surprise with a position open."""
         now_ms = self._clock.now_ms()
-        if 0 <= now_ms - self._key_asked_ms < KEY_EVERY_MS:
-            return
-        self._key_asked_ms = now_ms
-        try:
-            expires_ms = self._key_expires_ms()
-        except VenueUnavailable as e:
-            self._failed("key expiry", e)
-            return
-        except CredentialsRefused as e:
-            self._outbox.put(ReadFailed(what="key expiry", error=str(e), received_ms=now_ms))
-            return
-        if expires_ms is not None:
-            self._outbox.put(KeyExpiry(expires_ms=expires_ms, received_ms=now_ms))
+        for question in self._seldom:
+            if 0 <= now_ms - self._asked_ms[question.what] < question.every_ms:
+                continue
+            self._asked_ms[question.what] = now_ms
+            try:
+                for event in question.ask():
+                    self._outbox.put(event)
+            except VenueUnavailable as e:
+                self._failed(question.what, e)
+            except CredentialsRefused as e:
+                self._outbox.put(ReadFailed(what=question.what, error=str(e), received_ms=now_ms))
 
     def _failed(self, what: str, error: VenueUnavailable) -> None:
         self._outbox.put(ReadFailed(what=what, error=str(error), received_ms=self._clock.now_ms()))

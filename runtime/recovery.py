@@ -19,7 +19,7 @@ from runtime.logs import line
 log = logging.getLogger("bot")
 REBUILDING = 0  # no run has this id: runs draw 64 random bits
 Decode = Callable[[bytes, int], tuple[AnyEvent, ...]]
-DecoderFactory = Callable[[], Decode]
+DecoderFactory = Callable[[Rules], Decode]
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -100,6 +100,11 @@ def events_of(record: journal.Record, decode: Decode) -> tuple[AnyEvent, ...]:
 # --- replay ---------------------------------------------------------------------------------------------------------
 
 
+def nothing(raw: bytes, received_ms: int) -> tuple[AnyEvent, ...]:
+    """Before the first rules are read there is nothing to decode by."""
+    return ()
+
+
 class Difference(msgspec.Struct, frozen=True):
     """Where a replay left the recorded path."""
 
@@ -122,7 +127,7 @@ def replay(path: Path, make_decoder: DecoderFactory, load_strategies: Callable[[
     state: State | None = None
     rules: Rules | None = None
     strategies: Strategies = {}
-    decode = make_decoder()
+    decode: Decode = nothing
     recorded: deque[AnyAction] = deque()
     replayed: deque[AnyAction] = deque()
     events = actions = 0
@@ -134,8 +139,8 @@ def replay(path: Path, make_decoder: DecoderFactory, load_strategies: Callable[[
             strategies = load_strategies(rules)
             recorded.clear()
             replayed.clear()
-            if begins and isinstance(follower.event, Started):  # type: ignore[union-attr]
-                decode = make_decoder()
+            if decode is nothing:
+                decode = make_decoder(rules)
         if record.action is not None:
             recorded.append(record.action)
         if state is None or rules is None:
@@ -144,6 +149,7 @@ def replay(path: Path, make_decoder: DecoderFactory, load_strategies: Callable[[
             events += 1
             if isinstance(event, Started):
                 rules, strategies = event.rules, load_strategies(event.rules)
+                decode = make_decoder(rules)
             state, out = decide(state, event, rules, strategies)
             replayed.extend(out)
         while recorded and replayed:

@@ -39,6 +39,9 @@ class CredentialsRefused(Exception):
 class VenueClient(Protocol):
     """REST of one venue, for one thread: it owns a warm connection and is not shared."""
 
+    def clone(self) -> "VenueClient":
+        """The same for another thread, with connections of its own."""
+
     def instruments(self) -> dict[str, Instrument]:
         """Every tradable instrument by symbol. Raises VenueUnavailable."""
 

@@ -228,7 +228,7 @@ def test_what_a_stopping_bot_decides_replays_equal(make_bot: Callable[[State, Cl
     assert [event.client_id for event in settled] == [entry.client_id]
     assert b"halted: stopping" in path.read_bytes()
     assert not [record for record in records if isinstance(record.action, Submit)]
-    assert replay(path, lambda: no_frames, lambda rules: ALWAYS_LONG).difference is None
+    assert replay(path, lambda rules: no_frames, lambda rules: ALWAYS_LONG).difference is None
 
 
 def no_frames(raw: bytes, now_ms: int) -> tuple[AnyEvent, ...]:

@@ -124,7 +124,7 @@ def only_file(folder: Path) -> Path:
 
 
 def play(path: Path) -> Replayed:
-    return replay(path, lambda: lambda raw, now_ms: (), lambda rules: {})
+    return replay(path, lambda rules: lambda raw, now_ms: (), lambda rules: {})
 
 
 def guardian_day(folder: Path) -> Recorder:

@@ -299,7 +299,7 @@ def extend_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reconnect as soon as asked, for this venue does not count connections; and look at the clock more often."""
     quick = functools.partial(HyperliquidWebSocketClient, connect_spacing_s=0.05, poll_s=0.02)
-    monkeypatch.setattr(wiring, "HyperliquidWebSocketClient", quick)
+    monkeypatch.setattr(wiring.hyperliquid, "HyperliquidWebSocketClient", quick)
     monkeypatch.setattr(runtime.bot, "TICK_MS", 100)
     monkeypatch.setattr(runtime.bot, "BUSY_TICK_MS", 100)
 

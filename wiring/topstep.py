@@ -1,0 +1,177 @@
+"""The parts of a bot that trades TopstepX, made from its settings."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from config.credentials import Secrets
+from config.faults import ConfigFault
+from config.settings import Settings
+from core.messages import AnyEvent
+from core.model import Instrument
+from core.rules import MarketRules, Rules
+from core.state import State
+from runtime.clock import Clock
+from runtime.poller import Seldom
+from runtime.recovery import Decode
+from runtime.venue import CredentialsRefused, VenueClient, VenueStream
+from topstep_client import LIVE_URL, TopstepClient
+from topstep_frames import TopstepFrameReader
+from topstep_rest import RequestLimits
+from topstep_websocket import TopstepWebSocketClient
+from wiring.flatten import TopstepFlattener
+from wiring.kit import Row
+
+ROLL_EVERY_MS = 3_600_000
+LIVE_HUBS = "https://rtc.topstepx.com"  # not api.topstepx.com (page 3.1)
+SIMULATED = ("demo", "demo")  # user name and key that the simulated gateway knows (page 8)
+SIMULATED_ACCOUNT = "PRAC-V2-100001-10000101"
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    api_url: str
+    market_hub_url: str
+    user_hub_url: str
+
+
+def addresses_of(settings: Settings, simulator_url: str | None) -> Addresses:
+    """Where the gateway is. With `api_url` alone the hubs are taken to be on the same host. Page 0.
+
+    Raises ConfigFault when the network has no address.
+    """
+    api_url = simulator_url or settings.api_url or (LIVE_URL if settings.network == "live" else None)
+    if api_url is None:
+        raise ConfigFault([f"network = {settings.network}: has no address"])
+    api_url = api_url.rstrip("/")
+    hubs = LIVE_HUBS if urlsplit(api_url) == urlsplit(LIVE_URL) else api_url
+    return Addresses(
+        api_url, settings.market_hub_url or f"{hubs}/hubs/market", settings.user_hub_url or f"{hubs}/hubs/user"
+    )
+
+
+class TopstepKit:
+    """A `wiring.Kit`."""
+
+    has_account = True  # the gateway asks for a login even to read
+
+    def __init__(self, settings: Settings, secrets: Secrets, simulator_url: str | None, clock: Clock) -> None:
+        self._settings, self._secrets, self._clock = settings, secrets, clock
+        self._where = addresses_of(settings, simulator_url)
+        self._limits = RequestLimits(clock)
+        self._client: TopstepClient | None = None
+
+    @property
+    def tag(self) -> str:
+        """By the account's id, for a config may name it either way. Ask after `instruments`."""
+        settings = self._settings
+        text = f"{settings.venue}:{settings.network}:{settings.is_paper}:{self.client().account_id}"
+        if settings.network == "simulator":
+            text += f":{settings.api_url}"  # each simulated venue has accounts of its own
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def client(self) -> TopstepClient:
+        if self._client is None:
+            settings = self._settings
+            username, api_key = self._login()
+            symbols = [market.symbol for market in settings.markets]
+            try:
+                self._client = TopstepClient(
+                    self._where.api_url, username, api_key, settings.account or SIMULATED_ACCOUNT, clock=self._clock,
+                    budget=self._limits, symbols=symbols,
+                )  # fmt: skip
+            except ValueError as e:
+                raise ConfigFault([f"api_url: {e}"]) from None
+        return self._client
+
+    def _login(self) -> tuple[str, str]:
+        if self._settings.network == "simulator":
+            return SIMULATED
+        username, key = self._secrets.topstepx_username, self._secrets.topstepx_api_key
+        assert username is not None and key is not None, "missing_secrets() refuses a run without them"
+        return username, key.reveal()
+
+    def instruments(self) -> dict[str, Instrument]:
+        self.client().check_credentials()
+        return self.client().instruments()
+
+    def prepare(self, rules: Rules) -> None:
+        """Nothing: the login has been tried, and futures have no leverage."""
+
+    def stream(self, rules: Rules, inbox: Any) -> VenueStream | None:
+        websocket, client = self._settings.websocket, self.client()
+        if rules.price_stream is None and rules.fill_stream is None:
+            return None
+        assert websocket is not None
+        has_user = rules.fill_stream is not None and not rules.dry_run  # a dry run's fills are made here
+        return TopstepWebSocketClient(
+            None if rules.price_stream is None else self._where.market_hub_url,
+            self._where.user_hub_url if has_user else None,
+            {market.instrument.contract_id: symbol for symbol, market in rules.markets.items()},
+            client.account_id,
+            client.token_provider,
+            inbox,
+            self._clock,
+            reconnect_interval=websocket.reconnect_interval,
+            max_reconnect_attempts=websocket.max_reconnect_attempts,
+        )
+
+    def decoder(self, rules: Rules) -> Decode:
+        return decoder(rules, self.client().account_id)
+
+    def seldom(self, client: VenueClient, rules: Rules) -> Sequence[Seldom]:
+        """The venue rolls by its own calendar, overnight (page 2.3)."""
+        assert isinstance(client, TopstepClient)
+        return (Seldom("active contracts", ROLL_EVERY_MS, lambda: client.rolled(list(rules.markets))),)
+
+    def usage(self) -> tuple[int, int]:
+        return self._limits.rest.used(), self._limits.rest.capacity
+
+    # --- flatten and check ------------------------------------------------------------------------------------------
+
+    def prepare_flatten(self) -> None:
+        """Nothing: who has read the instruments has logged in."""
+
+    def flattener(self, instruments: dict[str, Instrument]) -> TopstepFlattener:
+        return TopstepFlattener(self.client(), self._clock)
+
+    def credentials_row(self) -> Row:
+        try:
+            account = self.client().check_credentials()
+        except CredentialsRefused as e:
+            return Row("credentials", False, str(e), is_credential=True)
+        return Row("credentials", True, f"account {account.name}, balance {account.balance}")
+
+    def own_rows(self, rules: Rules, state: State) -> Iterator[Row]:
+        for symbol, market in rules.markets.items():
+            yield Row(f"{symbol} contract", True, market.instrument.contract_id)
+        yield bracket_row(rules, state)
+        yield Row("this device", True, "orders must come from your own device: no VPS, no VPN, no remote server")
+
+    def protection(self, market: MarketRules) -> str:
+        moved = ", moved behind the price" if market.exits.trailing_stop else ""
+        return f"a stop at the venue for the size held{moved}"
+
+
+def bracket_row(rules: Rules, state: State) -> Row:
+    """The mode is a setting of the platform that no answer tells: the first entry shows it (page 2.7)."""
+    if not rules.entry_brackets:
+        return Row("brackets", True, "stop and target are orders of the bot's own")
+    if state.brackets_refused:
+        text = "refused by the venue lately: enable Auto OCO Brackets in its Risk Settings; until then own orders"
+        return Row("brackets", False, text)
+    return Row("brackets", True, "stop and target come with each entry (needs Auto OCO Brackets in Risk Settings)")
+
+
+def decoder(rules: Rules, account_id: int | None = None) -> Decode:
+    """Records of a journal back into events, with the quotes merged as the stream merges them."""
+    contracts = {market.instrument.contract_id: symbol for symbol, market in rules.markets.items()}
+    multipliers = {market.instrument.contract_id: market.instrument.multiplier for market in rules.markets.values()}
+    reader = TopstepFrameReader(account_id, contracts, multipliers)
+
+    def decode(raw: bytes, received_ms: int) -> tuple[AnyEvent, ...]:
+        return reader.read(raw, received_ms)
+
+    return decode
