@@ -177,8 +177,10 @@ class Floor:
 
     # --- prices -----------------------------------------------------------------------------------------------------
 
-    def _set_mid(self, market: Market, mid: Decimal) -> None:
+    def _set_mid(self, market: Market, mid: Decimal, bid_away: int = 0, ask_away: int = 0) -> None:
+        """The touch around `mid`, further away by so many ticks."""
         bid, ask = market.touch_at(mid)
+        bid, ask = bid - bid_away * market.contract.tick, ask + ask_away * market.contract.tick
         market.set_touch(bid, ask)
         self.book.quote(market.contract.id, bid, ask)
         prices = self.book.prices_of(market.contract.id)
@@ -204,7 +206,9 @@ class Floor:
 
     def _step_market(self, market: Market, prints: list) -> None:
         product, before = market.contract.product, market.quote
-        self._set_mid(market, self.mids[product.price_name])
+        # Makers come and go at the touch: that, more than the price, is what makes so many quotes.
+        away = self.random.random()
+        self._set_mid(market, self.mids[product.price_name], away < 0.25, away > 0.75)
         share = product.trades_per_s / _busiest(PRODUCTS[product.price_name])
         bid, ask = market.quote.bid, market.quote.ask
         assert bid is not None and ask is not None

@@ -170,21 +170,20 @@ def _cancel(venue: TopstepxVenue, body: OrderBody) -> JSON:
     return ok() if is_taken else no(2)
 
 
-def _in_window(time_us: int, start: str | None, end: str | None) -> bool:
-    return (start is None or time_us >= parse_time(start)) and (end is None or time_us <= parse_time(end))
+def _window(start: str | None, end: str | None) -> Callable[[int], bool]:
+    """Whether a time in microseconds lies in it. Raises ValueError."""
+    first = parse_time(start) if start is not None else 0
+    last = parse_time(end) if end is not None else 2**63
+    return lambda time_us: first <= time_us <= last
 
 
 def _orders(venue: TopstepxVenue, body: WindowBody) -> JSON:
     """Oldest first; suspended children were never seen in it (page 2.5)."""
     if body.account_id not in venue.book.accounts:
         return no(1, orders=None)
-    rows = [
-        order_row(order)
-        for order in venue.book.orders_of(body.account_id)
-        if order.status is not Status.SUSPENDED
-        and _in_window(order.created_us, body.start_timestamp, body.end_timestamp)
-    ]
-    return ok(orders=rows)
+    is_inside = _window(body.start_timestamp, body.end_timestamp)
+    orders = [o for o in venue.book.orders_of(body.account_id) if o.status is not Status.SUSPENDED]
+    return ok(orders=[order_row(o) for o in orders if is_inside(o.created_us)])
 
 
 def _open_orders(venue: TopstepxVenue, body: AccountBody) -> JSON:
@@ -202,11 +201,11 @@ def _query(venue: TopstepxVenue, body: QueryBody) -> JSON:
     wanted = body.filter
     if wanted.account_id not in venue.book.accounts:
         return no(1, orders=None, totalCount=None)
+    is_inside = _window(wanted.created_after, wanted.created_before)
     rows = [
         order
         for order in venue.book.orders_of(wanted.account_id)
-        if (wanted.statuses is None or order.status in wanted.statuses)
-        and _in_window(order.created_us, wanted.created_after, wanted.created_before)
+        if (wanted.statuses is None or order.status in wanted.statuses) and is_inside(order.created_us)
     ]
     rows.sort(key=lambda o: o.id if body.sort_by == 1 else (o.created_us, o.id), reverse=body.sort_direction == 1)
     first = max(0, body.page_offset)
@@ -267,11 +266,12 @@ def _trades(venue: TopstepxVenue, body: TradesBody) -> JSON:
     """Newest first."""
     if body.account_id not in venue.book.accounts:
         return no(1, trades=None)
+    is_inside = _window(body.start_timestamp, body.end_timestamp)
     has_commissions = venue.faults.on("no_commissions") is None
     rows = [
         trade_row(row, has_commissions=has_commissions)
         for row in reversed(venue.book.executions)
-        if row.account_id == body.account_id and _in_window(row.time_us, body.start_timestamp, body.end_timestamp)
+        if row.account_id == body.account_id and is_inside(row.time_us)
     ]
     return ok(trades=rows)
 
