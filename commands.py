@@ -21,7 +21,7 @@ from core.model import ZERO
 from core.rules import Rules
 from runtime.clock import Clock, SystemClock
 from runtime.recovery import replay, restore
-from runtime.snapshot import HealthSnapshot, grown_older, read_status, source_lines
+from runtime.snapshot import HealthSnapshot, grown_older, prop_lines, read_status, source_lines
 from runtime.venue import CredentialsRefused, VenueClient, VenueUnavailable
 from wiring.flatten import Flattener
 from wiring.kit import Kit, Row
@@ -95,6 +95,9 @@ def status_table(snapshot: HealthSnapshot, age_s: float) -> Table:
         table.add_row("", f"stop {position.stop} {where}")
     table.add_row("equity", f"{snapshot.equity}, today {snapshot.daily_pnl}")
     table.add_row("stream", snapshot.websocket.mode)
+    if snapshot.prop is not None:
+        for name, text in prop_lines(snapshot.prop):
+            table.add_row(name, text)
     if snapshot.halted:
         table.add_row("HALTED", snapshot.halted)
     table.add_row("if it dies now", snapshot.protection)

@@ -13,6 +13,8 @@ from core.messages import (
     AccountSnapshot,
     CancelAnswered,
     ClockOffset,
+    CloseAnswered,
+    CloseContract,
     Modify,
     ModifyAnswered,
     OrderSettled,
@@ -326,6 +328,9 @@ class HyperliquidClient:
 
     def modify(self, action: Modify) -> ModifyAnswered:
         raise AssertionError("a stop is moved by placing the tighter one and canceling the other (page 8.4)")
+
+    def close_outside(self, action: CloseContract) -> CloseAnswered:
+        raise AssertionError("no guard closes markets outside the config here")
 
     def set_leverage(self, symbol: str, leverage: int, nonce: int) -> None:
         """Keeps the market's margin mode as the user set it; asks the venue for nothing when nothing changes."""

@@ -9,6 +9,8 @@ from core.messages import (
     AccountSnapshot,
     CancelAnswered,
     ClockOffset,
+    CloseAnswered,
+    CloseContract,
     ContractRolled,
     Modify,
     ModifyAnswered,
@@ -342,3 +344,20 @@ class TopstepClient:
     def partial_close(self, contract_id: str, size: Decimal) -> Closed:
         """As close_contract, for part of it; children stay at their size, so shrink them before (page 2.7)."""
         return self._desk.close(self.account_id, contract_id, size)
+
+    def close_outside(self, action: CloseContract) -> CloseAnswered:
+        """Orders first, so that none is left to open the contract again; a failed step is told, never repeated here."""
+        try:
+            for order in self.working_orders().orders:
+                if order.symbol == action.symbol:
+                    self._desk.cancel(self.account_id, order.symbol, order.order_id)
+            closed = self.close_contract(action.contract_id)
+        except (VenueUnavailable, CredentialsRefused) as e:
+            closed = Closed(None, str(e))
+        return CloseAnswered(
+            received_ms=self._clock.now_ms(),
+            symbol=action.symbol,
+            contract_id=action.contract_id,
+            done=closed.done,
+            error=None if closed.done else closed.text,
+        )

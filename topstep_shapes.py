@@ -111,6 +111,7 @@ def instrument_of(row: Contract) -> Instrument:
         lot_size=Decimal(1),
         tick_size=tick,
         multiplier=above_zero(row.tickValue, "tickValue") / tick,
+        has_margin=False,
         contract_id=row.id,
     )
 

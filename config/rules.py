@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from config.faults import ConfigFault, did_you_mean, show
+from config.prop import prop_rules
 from config.settings import ExitSettings, MarketSettings, Settings, SizeSettings, timeframe_ms
 from core.model import Instrument
 from core.rules import Distance, ExitRules, MarketRules, RiskRules, Rules, SizeRules, StrategyRules
@@ -84,6 +85,7 @@ def _venue_ways(settings: Settings) -> dict[str, Any]:
         "can_reduce_only": False,
         "position_stops": False,
         "entry_brackets": settings.brackets == "auto_oco",
+        "prop": None if settings.prop_rules is None else prop_rules(settings.prop_rules),
     }
 
 

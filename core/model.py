@@ -79,6 +79,7 @@ class Instrument(msgspec.Struct, frozen=True):
     multiplier: Decimal = Decimal(1)  # account currency per 1.0 of price, per unit (tick_value / tick_size)
     min_notional: Decimal = ZERO  # account currency; a full close is exempt
     max_leverage: int = 1
+    has_margin: bool = True  # False: the venue limits contracts, not margin (TopstepX)
     contract_id: str = ""  # TopstepX: the month traded under this symbol, CON.F.US.MGC.Z26; Hyperliquid: none
 
     def tick_at(self, price: Decimal) -> Decimal:

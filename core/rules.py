@@ -5,6 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from core.model import Instrument
+from core.prop_values import PropRules
 
 
 class Distance(msgspec.Struct, frozen=True):
@@ -78,6 +79,7 @@ class Rules(msgspec.Struct, frozen=True):
     price_note_ms: int = 10_000  # at most one price line a market in this time
     check_interval_ms: int = 300_000  # between strategy checks while bars come from REST
     can_reduce_only: bool = True  # TopstepX cannot
+    prop: PropRules | None = None  # limits of a prop-firm account
     entry_brackets: bool = False  # the venue hangs stop and target on an entry (TopstepX, Auto OCO)
     price_stream: str | None = None  # name of the stream that brings prices; None: they are polled
     fill_stream: str | None = None  # name of the one that brings fills and order news; None: they are polled

@@ -5,6 +5,7 @@ from core.messages import (
     AnyEvent,
     Arm,
     Cancel,
+    CloseContract,
     Modify,
     PollPrices,
     ReadAccount,
@@ -33,7 +34,7 @@ class LiveExecutor:
 
     def act(self, action: AnyAction, body: bytes | None) -> None:
         match action:
-            case Submit() | Arm() | Cancel() | Modify() | Settle():
+            case Submit() | Arm() | Cancel() | Modify() | CloseContract() | Settle():
                 assert self._lanes is not None, "a dry run keeps its orders to itself"
                 self._lanes.dispatch(action, body)
             case ReadOrders():

@@ -12,11 +12,24 @@ from typing import Any
 
 import msgspec
 
-from core.messages import Arm, Cancel, CancelAnswered, CoreFault, Modify, ModifyAnswered, OrderUnknown, Settle, Submit
+from core.messages import (
+    Arm,
+    Cancel,
+    CancelAnswered,
+    CloseContract,
+    CoreFault,
+    Modify,
+    ModifyAnswered,
+    OrderUnknown,
+    Settle,
+    Submit,
+)
 from runtime.clock import Clock
 from runtime.venue import VenueClient, VenueUnavailable
 
 log = logging.getLogger("orders")
+
+OrderAction = Submit | Arm | Cancel | Modify | CloseContract | Settle
 
 WARM_LANES = 3  # connections kept open at all times: two markets at once, and one to spare
 LANES_MAX = 12
@@ -65,7 +78,7 @@ class OrderLanes:
         for _ in range(self._warm_lanes):
             self._add_lane(Task(None, None))
 
-    def dispatch(self, action: Submit | Arm | Cancel | Modify | Settle, body: bytes | None = None) -> None:
+    def dispatch(self, action: OrderAction, body: bytes | None = None) -> None:
         try:
             client = self._free.get_nowait()
         except queue.Empty:
@@ -163,6 +176,8 @@ def answer(client: VenueClient, task: Task, now_ms: int) -> Any:
                 return CancelAnswered(
                     symbol=action.symbol, order_id=action.order_id, gone=False, error=str(e), received_ms=now_ms
                 )
+        case CloseContract():
+            return client.close_outside(action)
         case Modify():
             try:
                 return client.modify(action)

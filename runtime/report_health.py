@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
 
+from core import prop_account
 from core.exits import stop_level
 from core.freshness import feed_lag_ms, feed_verdict, newest_lag_ms, price_age_ms, rest_verdict
+from core.holdings import holdings
 from core.model import OrderStatus
 from core.protection import tightest
 from core.risk import daily_pnl, equity_now
@@ -19,7 +21,9 @@ from runtime.snapshot import (
     MarketHealth,
     OrdersHealth,
     PositionHealth,
+    PropHealth,
     RequestsHealth,
+    RoomHealth,
     SourceHealth,
     StreamHealth,
     overall,
@@ -122,6 +126,34 @@ def address_budget(state: State) -> tuple[int | None, int | None]:
     return state.budget_used, state.budget_used + state.budget_left
 
 
+def prop_health(state: State, rules: Rules, now_ms: int) -> PropHealth | None:
+    """None without prop rules, or before the account has been seen."""
+    prop, guarded = state.prop, rules.prop
+    if guarded is None or not prop.day:
+        return None
+    held = holdings(state, rules)
+    valuation = prop_account.equity(guarded, prop.balance, held, now_ms)
+    target = prop_account.consistency(guarded, prop, prop.balance)
+    return PropHealth(
+        preset=guarded.preset,
+        balance=prop.balance,
+        equity=cents(None if valuation is None else valuation.in_hand),
+        limits={
+            room.name: RoomHealth(level=room.level.quantize(CENT), dollars=cents(room.dollars), ticks=room.ticks)
+            for room in prop_account.distances(guarded, prop, valuation, held)
+        },
+        locked=prop.lock_reason if prop_account.is_locked(prop, now_ms + state.offset_ms) else None,
+        excess=state.prop_excess or None,
+        best_day=cents(None if target is None else target.best_day),
+        target_needed=cents(None if target is None else target.needed),
+        target_total=cents(None if target is None else target.total),
+    )
+
+
+def cents(value: Decimal | None) -> Decimal | None:
+    return None if value is None else value.quantize(CENT)
+
+
 def build(
     state: State,
     rules: Rules,
@@ -174,6 +206,7 @@ def build(
         protection=protection_text(state),
         clock_offset_ms=state.offset_ms,
         unmanaged=state.unmanaged,
+        prop=prop_health(state, rules, now_ms),
         recent=tuple(recent),
         pid=os.getpid(),
         published_ms=now_ms,

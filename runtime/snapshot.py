@@ -85,6 +85,28 @@ class JournalHealth(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None  # why the disk refuses it
 
 
+class RoomHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Distance to one limit of the prop firm; None: the equity is unknown at the moment."""
+
+    level: Decimal  # the equity at which it is reached
+    dollars: Decimal | None
+    ticks: Decimal | None  # of all that is held, together
+
+
+class PropHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The prop-firm guard: what it knows, and how far its limits are."""
+
+    preset: str
+    balance: Decimal
+    equity: Decimal | None  # after closing everything now, costs and slippage taken off; None: unknown
+    limits: dict[str, RoomHealth]
+    locked: str | None = None  # why no entries are taken until the next trading day
+    excess: str | None = None  # what is above a cap
+    best_day: Decimal | None = None
+    target_needed: Decimal | None = None  # total profit, as the consistency rule moves it
+    target_total: Decimal | None = None
+
+
 class HealthSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     status: str  # ok, starting, stale, halted, stopping, stopped; `overall` works it out
     venue: str
@@ -102,6 +124,7 @@ class HealthSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     protection: str = ""  # what protects the positions if the bot dies now
     clock_offset_ms: int | None = None
     unmanaged: tuple[str, ...] = ()  # positions in markets that are not configured
+    prop: PropHealth | None = None
     recent: tuple[str, ...] = ()  # newest log lines for people, oldest first
     pid: int = 0
     published_ms: int = 0  # our clock
@@ -182,6 +205,22 @@ def grown_older(snapshot: HealthSnapshot, now_ms: int) -> HealthSnapshot:
 
 def _plus(age_s: float | None, elapsed_s: float) -> float | None:
     return None if age_s is None else round(age_s + elapsed_s, 3)
+
+
+def prop_lines(prop: PropHealth) -> list[tuple[str, str]]:
+    """What people want to know of the guard, a name and a text a line."""
+    lines = []
+    for name, room in prop.limits.items():
+        far = "unknown" if room.dollars is None else f"{room.dollars} away"
+        ticks = "" if room.ticks is None else f", {room.ticks} ticks"
+        lines.append((name, f"{far}{ticks} (at an equity of {room.level})"))
+    if prop.target_needed is not None:
+        lines.append(("profit target", f"{prop.target_total} of {prop.target_needed}, best day {prop.best_day}"))
+    if prop.locked:
+        lines.append(("LOCKED", f"{prop.locked}: no entries until the next trading day"))
+    if prop.excess:
+        lines.append(("TOO MUCH", prop.excess))
+    return lines
 
 
 def encode(snapshot: HealthSnapshot) -> bytes:

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from runtime.logs import utc
-from runtime.snapshot import HealthSnapshot, MarketHealth, PositionHealth, source_lines
+from runtime.snapshot import HealthSnapshot, MarketHealth, PositionHealth, prop_lines, source_lines
 
 _FOLDER = Path(__file__).resolve().parent
 _CSS = (_FOLDER / "status_page.css").read_text(encoding="utf-8")
@@ -61,6 +61,10 @@ def _body(s: HealthSnapshot, now_ms: int) -> Iterator[str]:
     yield "<h2>Markets</h2>"
     for symbol, market in s.markets.items():
         yield from _market(symbol, market)
+    if s.prop is not None:
+        yield f'<h2>Prop-firm limits ({escape(s.prop.preset)})</h2><div class="card">'
+        yield from (f"<div><b>{escape(name)}</b> {escape(text)}</div>" for name, text in prop_lines(s.prop))
+        yield "</div>"
     if s.protection:
         yield f'<h2>If the bot dies now</h2><div class="card">{escape(s.protection)}</div>'
     if s.recent:

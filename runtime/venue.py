@@ -8,6 +8,8 @@ from core.messages import (
     AccountSnapshot,
     CancelAnswered,
     ClockOffset,
+    CloseAnswered,
+    CloseContract,
     Modify,
     ModifyAnswered,
     OrderAccepted,
@@ -76,6 +78,9 @@ class VenueClient(Protocol):
 
     def modify(self, action: Modify) -> ModifyAnswered:
         """Change a working order in place. Only where the venue has no gap-free other way (TopstepX)."""
+
+    def close_outside(self, action: CloseContract) -> CloseAnswered:
+        """Cancel what works in a contract outside the config, then close it. Only where a guard asks (TopstepX)."""
 
     def settle(self, order: Order, noops_sent: int) -> OrderSettled | OrderUnknown:
         """Make sure `order` cannot go live later, and say what became of it; OrderUnknown: ask again."""
