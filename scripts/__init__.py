@@ -1,0 +1,1 @@
+"""Tools beside the bot, each to be run by hand."""
