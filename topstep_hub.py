@@ -31,7 +31,9 @@ from topstep_signalr import (
 log = logging.getLogger("stream")
 
 TRIES = 2  # of a call, before it is given up for a while
-DROPS = 3  # connections that ended at one and the same call, before it is not made again
+DROPS = 3  # connections in a row that ended while something was asked for: be careful
+GUILTY = 3  # of them at one and the same call, made in a calm moment: it is not made again
+CALM_S = 0.5
 LOGOUT = "GatewayLogout"
 SAMPLE_BYTES_MAX = 2_000
 TokenSource = Callable[[], str]
@@ -116,7 +118,7 @@ class HubDialect:
         self.outgoing.clear()
         self._cutter = RecordCutter()
         self._shaken = False  # hands, that is
-        self._opened_s = self._heard_s = self._pinged_s = self._looked_s = now_s
+        self._opened_s = self._heard_s = self._pinged_s = self._looked_s = self._settled_s = now_s
         self._reader.begin()
         for sub in self._subs:
             sub.reset()
@@ -165,7 +167,7 @@ class HubDialect:
     def received(self, raw: bytes, received_ms: int, now_s: float) -> tuple[AnyEvent, ...]:
         self.kept = None
         if not self._shaken:
-            self._shake(handshake_error(raw), now_s)
+            self._shake(raw, now_s)
             return ()
         record = parse(raw)
         self._heard_s = now_s
@@ -192,10 +194,16 @@ class HubDialect:
 
     # --- the hub's records ---
 
-    def _shake(self, error: str | None, now_s: float) -> None:
+    def _shake(self, raw: bytes, now_s: float) -> None:
+        try:
+            error = handshake_error(raw)
+        except BadFrame:
+            if (record := parse(raw)).type == CLOSE:
+                self._close(record)
+            raise
         if error is not None:
             raise Closed(f"handshake refused: {self._say(error)}")
-        self._shaken, self._heard_s = True, now_s
+        self._shaken, self._heard_s, self._settled_s = True, now_s, now_s
         self._ping(now_s)
         self._ask(now_s)
 
@@ -233,10 +241,13 @@ class HubDialect:
     # --- calls and answers ---
 
     def _ask(self, now_s: float) -> None:
-        """All that is not asked for yet; after repeated drops one at a time, suspects last, to see which one it is."""
-        careful = self._drops >= TRIES
+        """All that is not asked for yet; after repeated drops one at a time, suspects last, to see which one it is.
+
+        A pause before each: a hub that ends connections whatever is asked does not wait for the call.
+        """
+        careful = self._drops >= DROPS
         for sub in sorted(self._subs, key=lambda s: s.drops):
-            if careful and any(s.call is not None for s in self._subs):
+            if careful and (now_s - self._settled_s < CALM_S or any(s.call is not None for s in self._subs)):
                 return
             if sub.asked_s is None and not sub.quarantined:
                 self._call(sub, now_s)
@@ -265,6 +276,7 @@ class HubDialect:
         sub.acked, sub.given_up, sub.reported, sub.drops = True, False, False, 0
         if not was:
             log.info("stream_subscribed Subscribed to WebSocket %s", sub.name)
+            self._settled_s = now_s
         self._ask(now_s)
 
     def _failed(self, sub: Subscription, why: str, now_s: float) -> None:
@@ -283,11 +295,11 @@ class HubDialect:
 
     def _suspect(self, asked: list[Subscription]) -> None:
         """A hub that ends the connection at a call: known of no method, and not to be ruled out."""
-        if self.needs_all or len(asked) != 1 or not any(s.acked for s in self._subs):
+        if self.needs_all or self._drops <= DROPS or len(asked) != 1 or not any(s.acked for s in self._subs):
             return
         (sub,) = asked
         sub.drops += 1
-        if sub.drops >= DROPS:
+        if sub.drops >= GUILTY:
             sub.quarantined = True
             log.error("subscription_quarantined name='%s' the venue drops the connection when asked for it", sub.name)
 
@@ -311,6 +323,8 @@ class HubDialect:
                 self._failed(sub, "no answer", now_s)
             elif sub.retry_s is not None and now_s >= sub.retry_s:
                 self._call(sub, now_s)
+        if self._drops >= DROPS:
+            self._ask(now_s)
         if now_s - self._looked_s >= 1.0:
             self._looked_s = now_s
             self._tend_second(now_s)

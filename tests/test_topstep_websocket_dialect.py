@@ -210,6 +210,11 @@ def test_what_is_no_answer_to_the_handshake_is_not_waited_on_for_ever(market, ra
         talk.after(0.5)
 
 
+def test_a_close_instead_of_an_answer(market):
+    with pytest.raises(Closed, match="the hub closed"):
+        Talk(market()).hear('{"type":7}')
+
+
 # --- pings ------------------------------------------------------------------------------------------------------------
 
 
@@ -316,22 +321,21 @@ def test_events_before_the_answers_are_passed_on_and_prove_nothing(user):
 
 def test_a_hub_that_ends_the_connection_at_one_call_is_narrowed_down(market, caplog):
     dialect = market(MGC, MNQ)
-    for _ in range(2):  # everything at once: nobody is to blame
+    for _ in range(3):  # everything at once: nobody is to blame
         talk = Talk(dialect).shake()
-        talk.sent()
+        assert len(talk.sent()) > 4
         dialect.closed(talk.now_s, dropped=True)
     for _ in range(3):
         talk = Talk(dialect).shake()
         talk.sent()
-        while "+ContractTrades MGC" not in (words := [w for w in [*talk.ids] if w[0] == "+"])[-1:]:
-            talk.answer(words[-1])  # one at a time now
-            talk.sent()
+        while (words := talk.after(0.75)) != ["+ContractTrades MGC"]:
+            talk.answer(*words)  # one at a time now
+            assert len(words) <= 1
         dialect.closed(talk.now_s, dropped=True)
     assert dialect.quarantined == ("trades for MGC",)
     talk = Talk(dialect).shake()
-    while words := [w for w in talk.sent() if w[0] == "+"]:
-        talk.answer(*words)
-    assert dialect.is_up
+    while not dialect.is_up:
+        talk.answer(*(w for w in talk.after(0.75) if w[0] == "+"))
     assert dialect.subscriptions == 3
     assert len([r for r in caplog.records if r.levelname == "ERROR"]) == 1
 
@@ -344,9 +348,8 @@ def test_closes_while_subscribing_make_nobody_a_suspect(market, user):
             dialect.closed(talk.now_s, dropped=True)
         assert dialect.quarantined == ()
         talk = Talk(dialect).shake()
-        while words := [w for w in talk.sent() if w[0] == "+"]:
-            talk.answer(*words)
-        assert dialect.is_up
+        while not dialect.is_up:
+            talk.answer(*(w for w in talk.after(0.75) if w[0] == "+"))
 
 
 # --- the end, and tokens ----------------------------------------------------------------------------------------------
