@@ -78,10 +78,12 @@ class RequestLimits:
     def of(self, what: str) -> WeightBudget:
         return self.bars if what == BARS else self.rest
 
-    def hold(self, what: str, retry_s: float | None) -> None:
+    def hold(self, what: str, retry_s: float | None) -> float:
         """The venue said 429: no reads for as long as it asks, or for the length of the window (page 1.5)."""
         window_s = 30.0 if what == BARS else 60.0
-        self.of(what).hold(min(retry_s or window_s, window_s))
+        held_s = min(retry_s or window_s, window_s)
+        self.of(what).hold(held_s)
+        return held_s
 
 
 class TopstepRest:
@@ -150,10 +152,9 @@ class TopstepRest:
         return self._session.post(what, f"/api/{what}", content, self._timeouts.read_s, token)
 
     def _http_failure(self, what: str, answer: ReadAnswer) -> VenueUnavailable:
-        if answer.status == 429:
-            self._limits.hold(what, answer.retry_s)
+        retry_s = self._limits.hold(what, answer.retry_s) if answer.status == 429 else answer.retry_s
         text = self._hide(f"{what}: HTTP {answer.status} {answer.body[:1000].decode('utf-8', 'replace')}")
-        return VenueUnavailable(text.rstrip(), status=answer.status, retry_s=answer.retry_s)
+        return VenueUnavailable(text.rstrip(), status=answer.status, retry_s=retry_s)
 
     def _decoded(self, what: str, content: bytes, shape: type[E]) -> E:
         return checked(what, shapes.decode, content, shape)
