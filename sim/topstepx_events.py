@@ -114,17 +114,31 @@ def depth_snapshot(record: Record, levels: int) -> list[JSON]:
 
 def twist_user_event(faults: Faults, target: str, row: JSON) -> list[Any]:
     """The wrapped event as it goes out: usually itself alone."""
-    if faults.take("null_payload", channel=target):
+    if faults.take("null_payload", channel=target, action=None):
         row = {"action": row["action"], "data": None}
-    elif odd := faults.take("unknown_enum", channel=target):
-        field = odd.get("field", "action")
-        if field == "action":
-            row = row | {"action": 77}
-        elif field in row["data"]:
-            row = row | {"data": row["data"] | {field: 77}}
+    elif odd := faults.take("unknown_enum", channel=target, action=None):
+        row = bent(row, odd.get("field", "action"))
     elif gone := faults.take("missing_fields", channel=target):
         fields = gone.get("fields", ["creationTimestamp"])
         row = row | {"data": {key: value for key, value in row["data"].items() if key not in fields}}
     if faults.take("bare_events", channel=target):
         return [row["data"]]
     return [row]
+
+
+def bent(value: Any, field: str) -> Any:
+    """The same with an enum value that nobody knows wherever `field` stands."""
+    if isinstance(value, list):
+        return [bent(each, field) for each in value]
+    if isinstance(value, dict):
+        return {key: 77 if key == field else bent(each, field) for key, each in value.items()}
+    return value
+
+
+def salted(value: Any) -> Any:
+    """The same with a field that nobody knows in every object."""
+    if isinstance(value, list):
+        return [salted(each) for each in value]
+    if isinstance(value, dict):
+        return {key: salted(each) for key, each in value.items()} | {"someNewField": {"a": [1]}}
+    return value

@@ -17,6 +17,7 @@ from sim.topstepx_events import (
     depth_snapshot,
     first_quote,
     quote_row,
+    salted,
     topic_of,
     trade_rows,
     twist_user_event,
@@ -283,12 +284,12 @@ class Hubs:
         return [client for client in self.clients if (kind, value) in client.topics]
 
     def _tell(self, listeners: Iterable[HubClient], target: str, arguments: list[Any]) -> None:
-        if extra := self.venue.faults.on("extra_fields"):
-            arguments = [*arguments, {"someNewField": extra.get("value", 1)}]
         for client in listeners:
             self._event(client, target, arguments)
 
     def _event(self, client: HubClient, target: str, arguments: list[Any]) -> None:
+        if self.venue.faults.on("extra_fields"):
+            arguments = salted(arguments)
         client.deliver({"type": 1, "target": target, "arguments": arguments}, target)
 
     def send_raw(self, text: str, hub: str | None = None) -> None:

@@ -17,6 +17,7 @@ from sim.faults import TimedFault
 from sim.topstepx_auth import Budgets, Tokens
 from sim.topstepx_bodies import BadBody, Body, read_body
 from sim.topstepx_control import ControlError, control
+from sim.topstepx_events import bent, salted
 from sim.topstepx_hub import CLOSED, Hubs
 from sim.topstepx_rest import ROUTES, no, ok
 from sim.topstepx_venue import TopstepxConfig, TopstepxVenue
@@ -255,9 +256,13 @@ class TopstepxServer:
 
     def _finish(self, action: str, answer: JSON) -> web.StreamResponse:
         faults = self.venue.faults
-        if extra := faults.on("extra_fields"):
-            answer = answer | {"someNewField": extra.get("value", 1)}
-        if faults.take("null_payload", action=action):
+        if waiting := faults.take("pending", action=action):
+            answer = no(int(waiting.get("code", 6)))
+        if odd := faults.take("unknown_enum", action=action, channel=None):
+            answer = bent(answer, odd.get("field", "status"))
+        if faults.on("extra_fields"):
+            answer = salted(answer)
+        if faults.take("null_payload", action=action, channel=None):
             answer = {k: v if k in ("success", "errorCode", "errorMessage") else None for k, v in answer.items()}
         body = encode(answer)
         return _json(body[: len(body) // 2] if faults.take("partial_json", action=action) else body)

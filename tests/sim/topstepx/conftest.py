@@ -1,6 +1,7 @@
 """Small tools of the gateway's tests: plain requests, and a hub spoken to record by record."""
 
 import json
+from pathlib import Path
 
 import pytest
 import requests
@@ -10,6 +11,12 @@ from sim.topstepx_sim import TopstepxSim
 
 RS = "\x1e"
 LONG_AGO = "2020-01-01T00:00:00Z"
+
+
+def cache_folder(request, tmp_path_factory, name):
+    """A folder that outlives this run, for what has to be installed once; without pytest's cache, a temporary one."""
+    cache = getattr(request.config, "cache", None)
+    return Path(cache.mkdir(name)) if cache is not None else tmp_path_factory.mktemp(name)
 
 
 class Gateway:

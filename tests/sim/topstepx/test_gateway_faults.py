@@ -100,12 +100,25 @@ def test_success_false(user, message):
 
 def test_extra_fields_and_null_payloads(user, events):
     user.sim.fault("extra_fields")
-    assert market_order(user).json()["someNewField"] == 1
-    assert len(events.until("GatewayUserOrder")) == 2
+    assert market_order(user).json()["someNewField"]
+    assert "someNewField" in events.until("GatewayUserOrder")[0]["data"]
+    assert "someNewField" in user.ask("Order/search", startTimestamp="2020-01-01T00:00:00Z")["orders"][0]
     user.sim.clear_fault()
     user.sim.fault("null_payload", times=1, action="Account/search")
     answer = user.call("Account/search", onlyActiveAccounts=True)
     assert answer == {"accounts": None, "success": True, "errorCode": 0, "errorMessage": None}
+
+
+def test_an_order_that_is_pending(user):
+    user.sim.fault("pending", times=1, **PLACE)
+    assert market_order(user).json() == {"success": False, "errorCode": 6, "errorMessage": None}
+    user.sim.wait_until(lambda: user.sim.position("MGC") == 1)
+
+
+def test_an_unknown_status_in_an_answer(user):
+    order = market_order(user).json()["orderId"]
+    user.sim.fault("unknown_enum", times=1, action="Order/searchById", field="status")
+    assert [user.status(order), user.status(order) != 77] == [77, True]
 
 
 def test_events_before_the_rest_reply(user, events):

@@ -203,6 +203,10 @@ def test_pings_after_own_silence_and_a_silent_client_is_dropped_after_its_first_
         assert said[:-1] and all(record == PING for record in said[:-1])
         assert said[-1] == {"type": 7, "error": CLOSED, "allowReconnect": True}
         assert [mute.next() for _ in range(4)] == [PING] * 4  # never pinged, never dropped
+        sim.fault("no_pings", hub="user")
+        mute.ws.settimeout(0.4)
+        with pytest.raises(websocket.WebSocketTimeoutException):
+            [mute.next() for _ in range(9)]
 
 
 @pytest.mark.parametrize(
