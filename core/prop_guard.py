@@ -44,7 +44,7 @@ def after(turn: Turn, event: AnyEvent, before: State) -> None:
     elif isinstance(event, Fill):
         book(turn, event, before)
     is_price = isinstance(event, PRICES)
-    held = holdings(turn.state, turn.rules) if is_price or isinstance(event, Tick | ACCOUNT) else ()
+    held = holdings(turn.state, turn.rules) if is_price or isinstance(event, (Tick, *ACCOUNT)) else ()
     if held or not is_price:
         watch(turn, rules, held)
     if isinstance(event, Tick):
