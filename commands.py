@@ -93,7 +93,8 @@ def status_table(snapshot: HealthSnapshot, age_s: float) -> Table:
         table.add_row("", f"{position.side} {position.size} from {position.entry_price}{profit}")
         where = "at the venue" if position.protected_at_venue else "NOT AT THE VENUE"
         table.add_row("", f"stop {position.stop} {where}")
-    table.add_row("equity", f"{snapshot.equity}, today {snapshot.daily_pnl}")
+    money = "not read yet" if snapshot.equity is None else f"{snapshot.equity}, today {snapshot.daily_pnl}"
+    table.add_row("equity", money)
     table.add_row("stream", snapshot.websocket.mode)
     if snapshot.prop is not None:
         for name, text in prop_lines(snapshot.prop):
@@ -245,11 +246,10 @@ def flatten(console: Console, settings: Settings, secrets: Secrets, folder: Path
         return EXIT_CREDENTIALS
     show_account(console, before)
     if not before.positions and not before.orders:
-        console.print("flat already, no working orders")
-        return EXIT_OK
-    if not yes and not agrees(console, "close and cancel all of this at market? type yes: "):
+        console.print("flat already, no working orders")  # and a running bot is to keep it so
+    elif not yes and not agrees(console, "close and cancel all of this at market? type yes: "):
         console.print("nothing was done")
-        return EXIT_OK
+        return EXIT_FAULT
     request = folder / "flatten.request"
     # A running bot stops its entries and closes its own markets; it must not fight this. Without one, or without a
     # folder to ask in, the account is closed all the same.

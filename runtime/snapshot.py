@@ -178,15 +178,17 @@ def _source_line(name: str, source: SourceHealth) -> str:
 
 
 def grown_older(snapshot: HealthSnapshot, now_ms: int) -> HealthSnapshot:
-    """`snapshot` as it reads now: ages have grown since it was published, and a silent main thread is `stalled`."""
+    """`snapshot` as it reads now: ages have grown since it was published, and a silent main thread is `stalled`, unless
+    it has said that it ends there."""
     elapsed_s = max(0, now_ms - snapshot.published_ms) / 1000
-    stalled = elapsed_s > STALLED_S
+    silent = elapsed_s > STALLED_S
+    stalled = silent and snapshot.status != "stopped"
     change = msgspec.structs.replace
     markets = {
         symbol: change(
             market,
             price_age_s=_plus(market.price_age_s, elapsed_s),
-            verdict="silent" if stalled else market.verdict,
+            verdict="silent" if silent else market.verdict,
             sources={
                 name: change(source, age_s=_plus(source.age_s, elapsed_s)) for name, source in market.sources.items()
             },

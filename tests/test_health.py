@@ -169,6 +169,8 @@ def test_ages_grow_and_a_silent_main_thread_is_stalled() -> None:
     assert (later.markets["BTC"].price_age_s, later.websocket.last_message_age_s) == (5.2, 5.2)
     hung = grown_older(snap(), NOW_MS + 5_001)
     assert hung.status == "stalled" and hung.markets["BTC"].verdict == "silent"
+    ended = grown_older(snap(status="stopped"), NOW_MS + 60_000)
+    assert ended.status == "stopped" and ended.markets["BTC"].verdict == "silent"
     assert grown_older(snap(), NOW_MS - 500).uptime_s == 5400  # a clock that was set back
 
 

@@ -130,6 +130,19 @@ def test_flatten_beside_a_running_bot(sim: SimServer, bot: Callable[..., BotThre
     assert "flatten" in running.log.wait("order_denied")
 
 
+def test_flatten_of_a_flat_account_stands_the_bot_down_too(
+    sim: SimServer, bot: Callable[..., BotThread], ask: Ask
+) -> None:
+    """Or the next signal opens what was to stay closed."""
+    running = bot(markets=[market(ENTER)]).start()
+    shown = ask("flatten", "--yes")
+    assert shown.code == 0 and "flat already" in shown.out
+    running.log.wait("flatten was asked for")
+    sim.move("BTC", "50100")
+    assert "flatten" in running.log.wait("order_denied")
+    assert executed(sim) == []
+
+
 def test_flatten_over_lost_answers(sim: SimServer, ask: Ask) -> None:
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
     sim.fault("drop_answer", action="order", times=1)
@@ -142,7 +155,7 @@ def test_flatten_asks_first(sim: SimServer, ask: Ask, monkeypatch: pytest.Monkey
     for answer in ("", "no\n", "y\n"):
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         shown = ask("flatten")
-        assert shown.code == 0 and "nothing was done" in shown.out and "0.01" in shown.out
+        assert shown.code == 1 and "nothing was done" in shown.out and "0.01" in shown.out
     assert held(sim) == D("0.01")
     monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
     assert ask("flatten").code == 0 and held(sim) == 0
