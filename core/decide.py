@@ -6,26 +6,44 @@ Pure: the same values in give the same values out. The only clock is the event's
 from collections.abc import Callable
 from typing import Any
 
-from core import lifecycle, orders, positions, prices, protection, reconcile, records, strategy
+from core import (
+    account,
+    guard,
+    lifecycle,
+    orders,
+    positions,
+    prices,
+    prop_guard,
+    protection,
+    reconcile,
+    records,
+    strategy,
+    working,
+)
 from core.messages import (
     AccountSnapshot,
+    AccountUpdate,
     AnyAction,
     AnyEvent,
     BarHistory,
     BarUpdate,
     CancelAnswered,
     ClockOffset,
+    CloseAnswered,
+    ContractRolled,
     CoreFault,
     FlattenRequested,
     JournalFailed,
     JournalRestored,
     KeyExpiry,
+    ModifyAnswered,
     OrderAccepted,
     OrderRejected,
     OrderSettled,
     OrderUnknown,
     OrderUpdate,
     PolledPrice,
+    PositionUpdate,
     ReadFailed,
     RejectReason,
     RequestBudget,
@@ -44,8 +62,6 @@ from core.state import ExitReason, State
 from core.turn import Strategies, Turn
 
 KEY_DAYS_MIN = 14
-EXIT_RETRY_MS = 500  # after a refused exit, doubled each time
-EXIT_RETRY_MS_MAX = 8_000
 
 
 def decide(state: State, event: AnyEvent, rules: Rules, strategies: Strategies) -> tuple[State, list[AnyAction]]:
@@ -54,6 +70,7 @@ def decide(state: State, event: AnyEvent, rules: Rules, strategies: Strategies) 
     handler = HANDLERS.get(type(event))
     assert handler is not None, f"no handler for {type(event).__name__}"
     handler(turn, event)
+    prop_guard.after(turn, event, state)
     return turn.state, turn.actions
 
 
@@ -66,22 +83,35 @@ def on_accepted(turn: Turn, event: OrderAccepted) -> None:
 
 
 def on_rejected(turn: Turn, event: OrderRejected) -> None:
+    if event.reason is RejectReason.DUPLICATE_ID:  # the order exists, and this is not its answer: look what it did
+        doubt = OrderUnknown(
+            client_id=event.client_id, symbol=event.symbol, error=event.text, received_ms=event.received_ms
+        )
+        on_unknown(turn, doubt)
+        return
     record = orders.on_rejected(turn, event)
     if record is None:
         return
+    if event.reason is RejectReason.BRACKETS and not turn.state.brackets_refused:
+        turn.set(brackets_refused=True)
+        turn.note(
+            "ERROR", "brackets_refused", symbol=event.symbol, error=event.text, notify=True,
+            text="enable Auto OCO Brackets in the venue's risk settings; until tomorrow (UTC) the bot places stop and "
+            "target by itself, which leaves a moment without a stop after each entry",
+        )  # fmt: skip
     market = turn.market(event.symbol)
     if event.reason is RejectReason.NO_LIQUIDITY:
         market = turn.change(event.symbol, exit_refusals=0)  # a thin book can fill again at any moment: keep trying
     if record.purpose is Purpose.EXIT:
-        wait_ms = min(EXIT_RETRY_MS * 2**market.exit_refusals, EXIT_RETRY_MS_MAX)
-        refusals = min(market.exit_refusals + 1, 10)
-        turn.change(event.symbol, exit_retry_ms=turn.now_ms + wait_ms, exit_refusals=refusals)
+        orders.delay_exit(turn, event.symbol)
         records.read_account(turn, "exit rejected")
     elif record.purpose is Purpose.STOP:
         turn.change(event.symbol, stop_retry_ms=turn.now_ms + protection.RETRY_MS)
         records.read_account(turn, "stop rejected")
         if event.reason is RejectReason.BAD_TRIGGER and protection.unprotected_side(market) is not None:
             protection.begin_exit(turn, event.symbol, ExitReason.STOP_LOSS)
+    elif record.purpose is Purpose.TARGET:
+        turn.change(event.symbol, target_retry_ms=turn.now_ms + guard.TARGET_RETRY_MS)
     protection.protect(turn, event.symbol)
 
 
@@ -100,12 +130,19 @@ def on_settled(turn: Turn, event: OrderSettled) -> None:
 
 def on_update(turn: Turn, event: OrderUpdate) -> None:
     if event.symbol in turn.state.markets:
-        orders.on_update(turn, event)
+        (orders if turn.rules.can_reduce_only else working).on_update(turn, event)
         protection.protect(turn, event.symbol)
 
 
 def on_cancel_answered(turn: Turn, event: CancelAnswered) -> None:
-    orders.on_cancel_answered(turn, event)
+    (orders if turn.rules.can_reduce_only else working).on_cancel_answered(turn, event)
+    protection.protect(turn, event.symbol)
+
+
+def on_modify_answered(turn: Turn, event: ModifyAnswered) -> None:
+    reason = guard.on_modify_answered(turn, event)
+    if reason is not None:
+        protection.begin_exit(turn, event.symbol, reason)
     protection.protect(turn, event.symbol)
 
 
@@ -126,6 +163,7 @@ def on_account(turn: Turn, event: AccountSnapshot) -> None:
     reconcile.on_account(turn, event)
     for symbol in turn.state.markets:
         strategy.grant_wish(turn, symbol)
+    account.leave_for_roll(turn)
 
 
 def on_budget(turn: Turn, event: RequestBudget) -> None:
@@ -168,8 +206,13 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     OrderSettled: on_settled,
     OrderUpdate: on_update,
     CancelAnswered: on_cancel_answered,
+    ModifyAnswered: on_modify_answered,
     WorkingOrders: on_working_orders,
     AccountSnapshot: on_account,
+    AccountUpdate: account.on_update,
+    CloseAnswered: prop_guard.on_close_answered,
+    PositionUpdate: account.on_position,
+    ContractRolled: account.on_rolled,
     RequestBudget: on_budget,
     KeyExpiry: on_key_expiry,
     ReadFailed: on_read_failed,

@@ -1,12 +1,14 @@
 """When a position must close, and where its stop belongs. Pure; levels are settled once, not on every trade."""
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 import msgspec
 
-from core.model import Instrument, Side
-from core.rules import ExitRules
+from core.model import Bracket, Instrument, Side
+from core.rules import Distance, ExitRules
 from core.state import ExitReason, Position
+
+BRACKET_TICKS_MIN = 4  # TopstepX page 2.6: nearer ones are refused
 
 
 def open_position(
@@ -98,6 +100,20 @@ def check_exit(position: Position, price: Decimal, now_ms: int, rules: ExitRules
     if rules.hold_ms_max is not None and now_ms - position.entry_ms >= rules.hold_ms_max:
         return ExitReason.TIME_LIMIT
     return None
+
+
+def bracket_at(price: Decimal, rules: ExitRules, instrument: Instrument) -> Bracket:
+    """Stop and target of an entry near `price`, in ticks: the stop never looser than asked, neither too near.
+
+    The venue counts them from the fill, so that slippage moves them along (TopstepX page 2.7).
+    """
+    tick = instrument.tick_at(price)
+
+    def ticks(distance: Distance, rounding: str) -> int:
+        return max(BRACKET_TICKS_MIN, int((distance.at(price, instrument) / tick).to_integral_value(rounding)))
+
+    target = None if rules.take_profit is None else ticks(rules.take_profit, ROUND_HALF_EVEN)
+    return Bracket(ticks(rules.stop_loss, ROUND_FLOOR), target)
 
 
 def stop_level(position: Position) -> Decimal:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from core import bars, orders, positions, prices, protection, records, strategy
+from core import account, bars, orders, positions, prices, protection, records, strategy
 from core.exits import reprice
 from core.messages import (
     ClockOffset,
@@ -21,6 +21,7 @@ from core.messages import (
 )
 from core.model import ZERO, OrderStatus
 from core.risk import is_daily_loss_hit
+from core.rules import Rules
 from core.state import ExitReason, MarketState, Position
 from core.turn import Turn
 
@@ -30,18 +31,41 @@ ODD_OFFSET_MS = 3_600_000
 # --- stream ---------------------------------------------------------------------------------------------------------
 
 
+def brings_prices(rules: Rules, stream: str) -> bool:
+    """One stream may bring both. Rules from before streams had names: there was one."""
+    if rules.price_stream is None and rules.fill_stream is None:
+        return rules.use_stream
+    return stream == rules.price_stream
+
+
+def brings_fills(rules: Rules, stream: str) -> bool:
+    if rules.price_stream is None and rules.fill_stream is None:
+        return rules.use_stream
+    return stream == rules.fill_stream
+
+
 def on_stream_up(turn: Turn, event: StreamUp) -> None:
+    prices, fills = brings_prices(turn.rules, event.stream), brings_fills(turn.rules, event.stream)
     was_polling = turn.state.polling
-    turn.set(stream_up=True, stream_attempt=0, stream_mode="websocket", polling=False)
-    if was_polling:
-        turn.act(PollPrices(False, "stream is back"))
-        turn.note("INFO", "fallback_off", "WebSocket restored, REST polling stopped")
-    records.read_account(turn, "stream up", with_fills=True)
-    for symbol in turn.rules.markets:
-        strategy.read_bars(turn, symbol)
+    if prices:
+        turn.set(stream_up=True, stream_attempt=0, stream_mode="websocket", polling=False)
+        if was_polling:
+            turn.act(PollPrices(False, "stream is back"))
+            turn.note("INFO", "fallback_off", "WebSocket restored, REST polling stopped")
+    if fills:
+        turn.set(fills_up=True)
+        records.mark_gap(turn)
+        records.read_account(turn, "stream up", with_fills=True)
+    if prices:
+        for symbol in turn.rules.markets:
+            strategy.read_bars(turn, symbol)
 
 
 def on_stream_down(turn: Turn, event: StreamDown) -> None:
+    if brings_fills(turn.rules, event.stream):
+        lose_fills(turn, event.stream)
+    if not brings_prices(turn.rules, event.stream):
+        return
     attempts = turn.rules.max_reconnect_attempts
     declared = event.attempt >= attempts
     mode = "rest_fallback" if declared else "reconnecting"
@@ -63,9 +87,20 @@ def start_polling(turn: Turn, reason: str) -> None:
     turn.note("WARNING", "fallback_on", "Falling back to REST polling", reason=reason)
 
 
+def lose_fills(turn: Turn, stream: str) -> None:
+    """Fills and orders are read over REST until their stream is back, at once and then every few seconds."""
+    if turn.state.fills_up and not brings_prices(turn.rules, stream):
+        turn.note("WARNING", "fills_polled", stream=stream, text="fills and orders come from REST until it is back")
+    records.mark_gap(turn)
+    turn.set(fills_up=False, account_due_ms=turn.now_ms if turn.state.fills_up else turn.state.account_due_ms)
+
+
 def on_stream_failed(turn: Turn, event: StreamFailed) -> None:
-    turn.set(stream_up=False, stream_mode="rest_fallback")
-    start_polling(turn, event.error)
+    if brings_fills(turn.rules, event.stream):
+        lose_fills(turn, event.stream)
+    if brings_prices(turn.rules, event.stream):
+        turn.set(stream_up=False, stream_mode="rest_fallback")
+        start_polling(turn, event.error)
     fault(turn, f"stream thread ended: {event.error}")
 
 
@@ -87,8 +122,9 @@ def on_started(turn: Turn, event: Started) -> None:
         journal_ok=True,
         order_errors=0,
         stream_up=False,
+        fills_up=False,
         stream_attempt=0,
-        stream_mode="reconnecting" if turn.rules.use_stream else "rest_fallback",
+        stream_mode="reconnecting" if awaits_prices(turn.rules) else "rest_fallback",
         polling=False,
         day=day,
         day_realized=state.day_realized if state.day == day else ZERO,
@@ -100,6 +136,10 @@ def on_started(turn: Turn, event: Started) -> None:
         read_orders_ms=0,
         account_due_ms=0,
         unmanaged=(),
+        balance=None,
+        can_trade=True,
+        rolled=(),
+        outside={},
     )
     for symbol, old in state.markets.items():
         if symbol not in markets and old.position is not None:
@@ -112,12 +152,18 @@ def on_started(turn: Turn, event: Started) -> None:
                 "INFO", "position_remembered", symbol=symbol, side=market.position.side.value,
                 size=market.position.size, trail_price=market.position.trail_price,
             )  # fmt: skip
+    records.mark_gap(turn)
     records.read_account(turn, "start", with_fills=True)
     for symbol in turn.rules.markets:
         strategy.read_bars(turn, symbol)
         orders.settle_due(turn, symbol)
-    if not turn.rules.use_stream:
+    if not awaits_prices(turn.rules):
         start_polling(turn, "websocket is switched off in the config")
+
+
+def awaits_prices(rules: Rules) -> bool:
+    """Whether a stream is to bring prices; the other one may still bring fills."""
+    return rules.use_stream and (rules.price_stream is not None or rules.fill_stream is None)
 
 
 def restarted(market: MarketState, turn: Turn) -> MarketState:
@@ -125,7 +171,7 @@ def restarted(market: MarketState, turn: Turn) -> MarketState:
     doubted = {
         client_id: msgspec.structs.replace(record, status=OrderStatus.UNKNOWN, settle_ms=turn.now_ms)
         if record.status in (OrderStatus.SENT, OrderStatus.UNKNOWN)
-        else record
+        else msgspec.structs.replace(record, seen_ms=None, cancel_ms=None, wanted=None, modify_again_ms=0)
         for client_id, record in market.orders.items()
         if record.is_live
     }
@@ -172,6 +218,7 @@ def on_tick(turn: Turn, event: Tick) -> None:
         elif turn.now_ms - turn.market(symbol).bars_read_ms >= turn.rules.check_interval_ms:
             strategy.read_bars(turn, symbol)
         prices.watch_verdict(turn, symbol)
+        account.check_hint(turn, symbol)
         watch_time_limit(turn, symbol)
         protection.protect(turn, symbol)
         orders.ask_missing_fills(turn, symbol)
@@ -186,7 +233,8 @@ def on_tick(turn: Turn, event: Tick) -> None:
         leave_all(turn, ExitReason.FLATTEN)
     if turn.now_ms >= turn.state.account_due_ms and turn.now_ms - turn.state.read_account_ms >= 1_000:
         turn.set(account_due_ms=turn.now_ms + 5_000)  # if the answer never comes
-        records.read_account(turn, "regular", with_fills=not turn.state.stream_up)
+        records.read_account(turn, "regular", with_fills=not turn.state.fills_up)
+    account.leave_for_roll(turn)
 
 
 def wake_up(turn: Turn) -> None:
@@ -195,9 +243,12 @@ def wake_up(turn: Turn) -> None:
     for symbol, market in turn.state.markets.items():
         if market.naked_since_ms is not None:
             turn.change(symbol, naked_since_ms=turn.now_ms)
+        if market.leaving_ms is not None or market.beyond_ms is not None:
+            turn.change(symbol, leaving_ms=None, beyond_ms=None)
         for record in market.orders.values():
             if record.accepted_ms is not None and record.is_live:
                 records.put_record(turn, msgspec.structs.replace(record, accepted_ms=turn.now_ms))
+    records.mark_gap(turn)
     records.read_account(turn, "woke up", with_fills=True)
 
 

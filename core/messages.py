@@ -237,6 +237,15 @@ class ModifyAnswered(Event, frozen=True):
     error: str | None
 
 
+class CloseAnswered(Event, frozen=True):
+    """What the venue said to a CloseContract: taken (not filled yet), refused, or None: nobody knows."""
+
+    symbol: str
+    contract_id: str
+    done: bool | None
+    error: str | None
+
+
 class AccountUpdate(Event, frozen=True):
     """News of the account from the user stream (TopstepX GatewayUserAccount)."""
 
@@ -327,6 +336,7 @@ AnyEvent = (
     | WorkingOrders
     | AccountSnapshot
     | ModifyAnswered
+    | CloseAnswered
     | AccountUpdate
     | PositionUpdate
     | ContractRolled
@@ -389,6 +399,14 @@ class Watch(Action, frozen=True):
     contract_ids: tuple[str, ...]
 
 
+class CloseContract(Action, frozen=True):
+    """Cancel the working orders of a contract outside the config, then close what the account holds of it, once."""
+
+    symbol: str
+    contract_id: str
+    reason: str
+
+
 class Settle(Action, frozen=True):
     """Find out what became of `order`: noop on its nonce, then look-ups by client_id, until it is known."""
 
@@ -436,6 +454,9 @@ class Note(Action, frozen=True):
     notify: bool = False
 
 
+RESTART = 75  # exit code: start again at once, with the instruments read anew
+
+
 class Stop(Action, frozen=True):
     """End the process with this exit code; positions keep their stop at the venue."""
 
@@ -455,6 +476,7 @@ AnyAction = (
     | Reconnect
     | PollPrices
     | Watch
+    | CloseContract
     | Note
     | Stop
 )

@@ -33,13 +33,24 @@ EXIT_SETTLE_MS = (
 )
 FILLS_LATE_MS = 5_000
 KEPT_MS = 60_000  # final orders are kept this long for late fills
-NOT_OUR_MISTAKE = frozenset({RejectReason.NO_LIQUIDITY, RejectReason.WOULD_INCREASE, RejectReason.BAD_TRIGGER})
+FILL_MS = 500  # where a market order's answer names no fill: asked about when none has come for so long
+FILL_MS_POLLED = 150  # the same while no stream would bring it
+EXIT_RETRY_MS = 500  # after a refused exit, doubled each time
+EXIT_RETRY_MS_MAX = 8_000
+NOT_OUR_MISTAKE = frozenset(
+    {
+        *(RejectReason.NO_LIQUIDITY, RejectReason.WOULD_INCREASE, RejectReason.BAD_TRIGGER),
+        *(RejectReason.BRACKETS, RejectReason.OUTSIDE_HOURS),
+    }
+)
 
 
 def aggressive_order(turn: Turn, symbol: str, side: Side, size: Decimal, purpose: Purpose) -> Order:
     """An IOC at the worst price we take, measured from the newest one; the caller has made sure there is one."""
     market, rules = turn.market(symbol), turn.rules.risk
     price = market.reference_price(side)
+    if price is None and market.position is not None and not turn.rules.can_reduce_only:
+        price = market.position.entry_price  # a market order there carries no price; this one is for our own books
     assert price is not None, "an order needs a price"
     is_entry = purpose is Purpose.ENTRY
     slippage = rules.entry_slippage_pct if is_entry else rules.exit_slippage_pct
@@ -105,6 +116,12 @@ def with_status(turn: Turn, record: OrderRecord, status: OrderStatus, order_id: 
     order_id = order_id or record.order_id
     if record.status.is_final:
         record = msgspec.structs.replace(record, order_id=order_id)
+    elif record.order.time_in_force is TimeInForce.IOC and not status.is_final and not turn.rules.can_reduce_only:
+        # TopstepX page 2.6: accepted is not filled; the fill follows within some 30 ms.
+        wait_ms = FILL_MS if turn.state.fills_up else FILL_MS_POLLED
+        record = msgspec.structs.replace(
+            record, status=status, order_id=order_id, settle_ms=turn.now_ms + wait_ms, accepted_ms=turn.now_ms
+        )
     elif record.order.time_in_force is TimeInForce.IOC and not status.is_final:
         record = msgspec.structs.replace(
             record, status=OrderStatus.UNKNOWN, order_id=order_id, settle_ms=turn.now_ms + EXIT_SETTLE_MS
@@ -172,8 +189,18 @@ def count_error(turn: Turn, event: OrderRejected) -> None:
     turn.set(order_errors=errors)
     if event.reason is RejectReason.CREDENTIALS:
         halt(turn, f"credentials refused: {event.text}")
+    elif event.reason is RejectReason.ACCOUNT:
+        halt(turn, f"the venue refuses this account: {event.text}")
     elif errors >= turn.rules.risk.max_order_errors:
         halt(turn, f"{errors} order errors in a row, the last: {event.text}")
+
+
+def delay_exit(turn: Turn, symbol: str) -> None:
+    """An exit was refused: the next one waits, each time longer."""
+    market = turn.market(symbol)
+    wait_ms = min(EXIT_RETRY_MS * 2**market.exit_refusals, EXIT_RETRY_MS_MAX)
+    refusals = min(market.exit_refusals + 1, 10)
+    turn.change(symbol, exit_retry_ms=turn.now_ms + wait_ms, exit_refusals=refusals)
 
 
 def halt(turn: Turn, reason: str) -> None:
@@ -212,7 +239,7 @@ def settle_due(turn: Turn, symbol: str) -> None:
             silence = OrderUnknown(client_id=client_id, symbol=symbol, error="no answer", received_ms=turn.now_ms)
             on_unknown(turn, silence)
             record = turn.market(symbol).orders[client_id]
-        if record.status is OrderStatus.UNKNOWN and record.settle_ms is not None and record.settle_ms <= turn.now_ms:
+        if record.is_live and record.settle_ms is not None and record.settle_ms <= turn.now_ms:
             turn.act(Settle(record.order, record.noops_sent))
             again_ms = turn.now_ms + SETTLE_AGAIN_MS
             records.put_record(
@@ -228,7 +255,7 @@ def ask_missing_fills(turn: Turn, symbol: str) -> None:
             records.put_record(turn, msgspec.structs.replace(record, fills_asked=True))
             turn.note("WARNING", "fills_missing", client_id=record.order.client_id, symbol=symbol)
             records.read_account(turn, "fills missing", with_fills=True)
-            if turn.state.stream_up:
+            if turn.state.fills_up:
                 turn.act(Reconnect("fills are missing on the stream"))
 
 

@@ -10,13 +10,14 @@ import msgspec
 
 from core import records
 from core.exits import open_position, reprice
-from core.model import ZERO, Fill, OrderStatus, Side
+from core.model import ZERO, Fill, OrderStatus, Purpose, Side
 from core.state import ExitReason, MarketState, OrderRecord, Position
 from core.turn import Turn
 
 DAY_MS = 86_400_000
 READ_SPACING_MS = 500
 FILL_IDS_KEPT = 2_000
+HOLD_MS = 400  # a fill that may belong to an order without an id waits this long for the id
 
 
 def held(market: MarketState) -> Decimal:
@@ -42,11 +43,15 @@ def on_fill(turn: Turn, fill: Fill) -> None:
     )  # fmt: skip
     if record is not None:
         _fill_of_ours(turn, record, fill)
+    elif not turn.rules.can_reduce_only and claimant(market, fill) is not None:
+        turn.dirty(fill.symbol, unclaimed=(*market.unclaimed, fill))
     elif not fill.is_snapshot:
         _fill_of_others(turn, fill)
     elif turn.now_ms - turn.state.read_account_ms >= READ_SPACING_MS:
         records.read_account(turn, "fill found in the history")
     turn.change(fill.symbol, moved_ms=max(turn.market(fill.symbol).moved_ms, fill.time_ms))
+    if not turn.rules.can_reduce_only and not fill.is_snapshot:
+        records.look(turn, "fill")  # no fill names the size held before it: the venue's word confirms our count
 
 
 def book(turn: Turn, fill: Fill) -> None:
@@ -62,7 +67,7 @@ def book(turn: Turn, fill: Fill) -> None:
         last_fill_ms=max(turn.state.last_fill_ms, fill.time_ms),
         day_realized=turn.state.day_realized + (net if day == turn.state.day else ZERO),
     )
-    if not fill.is_snapshot and turn.state.equity is not None:
+    if not fill.is_snapshot and turn.state.equity is not None and turn.state.balance is None:
         turn.set(equity=turn.state.equity + net)
 
 
@@ -70,7 +75,7 @@ def roll_day(turn: Turn, day: int) -> None:
     """A new UTC day by the venue's clock: the daily figures begin anew. Never back."""
     state = turn.state
     if day > state.day:
-        turn.set(day=day, day_realized=ZERO)
+        turn.set(day=day, day_realized=ZERO, brackets_refused=False)
         turn.note("INFO", "new_day", realized_before=f"{state.day_realized:.2f}")
 
 
@@ -85,8 +90,10 @@ def _fill_of_ours(turn: Turn, record: OrderRecord, fill: Fill) -> None:
     if booked <= record.filled_size or (fill.is_snapshot and was_final):
         return
     market = turn.market(fill.symbol)
-    if fill.start_position is not None and fill.time_ms <= market.snapshot_ms and _after(fill) == held(market):
+    chained = fill.start_position is not None and fill.time_ms <= market.snapshot_ms and _after(fill) == held(market)
+    if chained or is_contained(turn, market, record, fill):
         records.put_record(turn, msgspec.structs.replace(record, filled_size=booked))
+        watch_turned(turn, record, fill)
         return  # a snapshot of the account has told us already
     raise_filled(turn, record, booked, fill.price)
 
@@ -94,6 +101,8 @@ def _fill_of_ours(turn: Turn, record: OrderRecord, fill: Fill) -> None:
 def _fill_of_others(turn: Turn, fill: Fill) -> None:
     """A stop of the venue's list, or a hand on the mouse: the chain of start positions tells what is already known."""
     market = turn.market(fill.symbol)
+    if is_contained(turn, market, None, fill):
+        return
     is_stop = any(stop.order_id == fill.order_id for stop in market.stops)
     if fill.start_position is None or fill.start_position == held(market):
         if is_stop:
@@ -128,10 +137,76 @@ def raise_filled(turn: Turn, record: OrderRecord, total: Decimal, price: Decimal
     if is_answer and record.order.reduce_only:
         ours = held(market)
         news = min(news, abs(ours)) if ours * record.order.side.sign < 0 else ZERO
+    closes = not turn.rules.can_reduce_only and record.purpose is not Purpose.ENTRY
+    if closes and record.rests and is_answer:
+        ours = held(market)  # its size may be older than the position: past flat, only its fills are believed
+        news = min(news, abs(ours)) if ours * record.order.side.sign < 0 else ZERO
     records.put_record(turn, msgspec.structs.replace(record, filled_size=record.filled_size + news))
-    if news > 0:
+    if news > 0 and closes:
+        _close_by(turn, record, news, price)
+    elif news > 0:
         order = record.order
         move_position(turn, order.symbol, order.side, news, price, record.reason, None)
+
+
+def _close_by(turn: Turn, record: OrderRecord, size: Decimal, price: Decimal) -> None:
+    """An order that was to close has filled where nothing reduces only: where nothing was left, it has opened."""
+    order = record.order
+    if record.rests:
+        turn.change(order.symbol, gone_ms=turn.now_ms)
+    reason = {Purpose.STOP: "VENUE_STOP", Purpose.TARGET: "VENUE_TARGET"}.get(record.purpose, record.reason)
+    if turn.market(order.symbol).position is None:
+        turn_round(turn, order.symbol, order.side, size, price, None, by_hand=False)
+    else:
+        move_position(turn, order.symbol, order.side, size, price, reason, None)
+
+
+def is_contained(turn: Turn, market: MarketState, record: OrderRecord | None, fill: Fill) -> bool:
+    """Whether an account read has told us already, where fills name no size held before them.
+
+    By the venue's clock; an entry or exit also by ours, for no read is believed while one is in the air.
+    """
+    if turn.rules.can_reduce_only or fill.time_ms > market.snapshot_ms:
+        return False
+    return record is None or record.rests or market.read_ms > record.sent_ms
+
+
+def watch_turned(turn: Turn, record: OrderRecord, fill: Fill) -> None:
+    """The read came before the fill and was taken for a hand's doing: a close of ours has opened what it named (P4)."""
+    market = turn.market(fill.symbol)
+    position = market.position
+    if turn.rules.can_reduce_only or record.purpose is Purpose.ENTRY or position is None:
+        return
+    if position.adopted and position.side is fill.side and position.size <= fill.size and market.exit_reason is None:
+        turn.change(fill.symbol, exit_reason=ExitReason.FLIPPED)
+        turn.note(
+            "ERROR", "position_flipped", symbol=fill.symbol, size=position.size, text="closing it again", notify=True
+        )
+
+
+def claimant(market: MarketState, fill: Fill) -> OrderRecord | None:
+    """The order in the air that the fill may belong to: it has no id yet, for its fill was faster than its answer."""
+    nameless = [r for r in market.orders.values() if r.is_live and r.order_id is None and r.order.side is fill.side]
+    fitting = [record for record in nameless if record.booked_size + fill.size <= record.order.size]
+    return min(fitting, key=lambda record: record.rests, default=None)  # a market order sooner than one that waits
+
+
+def release(turn: Turn, symbol: str) -> None:
+    """Fills that wait for an id: given to their order when it has its id, and after a short while to the likely one."""
+    waiting = turn.market(symbol).unclaimed
+    if not waiting:
+        return
+    turn.change(symbol, unclaimed=())
+    for fill in waiting:
+        market = turn.market(symbol)
+        record = records.find_record(market, None, fill.order_id)
+        likely = claimant(market, fill)
+        if record is None and likely is not None and turn.now_ms - fill.received_ms < HOLD_MS:
+            turn.change(symbol, unclaimed=(*market.unclaimed, fill))
+        elif record is not None or likely is not None:
+            _fill_of_ours(turn, record or likely, fill)  # type: ignore[arg-type]  # one of them is
+        else:
+            _fill_of_others(turn, fill)
 
 
 def move_position(
@@ -161,7 +236,7 @@ def move_position(
         return
     _close(turn, symbol, position, price, reason)
     if left < 0:
-        _turn_round(turn, symbol, position.side.opposite, -left, price, time_ms, by_hand)
+        turn_round(turn, symbol, position.side.opposite, -left, price, time_ms, by_hand)
 
 
 def _close(turn: Turn, symbol: str, position: Position, price: Decimal, reason: str) -> None:
@@ -175,7 +250,7 @@ def _close(turn: Turn, symbol: str, position: Position, price: Decimal, reason: 
     records.read_account(turn, "verify flat")
 
 
-def _turn_round(
+def turn_round(
     turn: Turn, symbol: str, side: Side, size: Decimal, price: Decimal, time_ms: int | None, by_hand: bool
 ) -> None:
     """More was closed than was held. By hand: a position like any other. By us or our stop: repaired at once (P4)."""
@@ -196,12 +271,12 @@ def set_position(
     turn.dirty(
         symbol, position=position, exits_from_ms=time_ms or turn.market(symbol).price_time_ms, exit_reason=None,
         exit_retry_ms=0, exit_refusals=0, stop_retry_ms=0, clean=False, flat_seen=False, known=True, armed=None,
-        naked_since_ms=None,
+        naked_since_ms=None, naked_said=False, beyond_ms=None, leaving_ms=None, target_retry_ms=0,
     )  # fmt: skip
 
 
 def close_position(turn: Turn, symbol: str) -> None:
     turn.dirty(
         symbol, position=None, exit_reason=None, armed=None, naked_since_ms=None, clean=False, flat_seen=False,
-        liquidation_price=None,
+        liquidation_price=None, naked_said=False, beyond_ms=None, leaving_ms=None,
     )  # fmt: skip

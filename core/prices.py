@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from core import bars, protection, strategy
+from core import bars, holdings, protection, strategy
 from core.exits import check_exit, follow
 from core.freshness import (
     feed_lag_ms,
@@ -23,6 +23,7 @@ def on_trade(turn: Turn, trade: Trade) -> None:
     state = turn.state
     market = state.markets.get(trade.symbol)
     if market is None:
+        holdings.on_price(turn, trade)
         return
     rules = turn.rules.markets[trade.symbol]
     now_ms, price = trade.received_ms, trade.price
@@ -49,6 +50,8 @@ def on_trade(turn: Turn, trade: Trade) -> None:
         reason = check_exit(position, price, now_ms, rules.exits)
         if reason is not None:
             protection.begin_exit(turn, trade.symbol, reason)
+        elif market.beyond_ms is not None:
+            turn.change(trade.symbol, beyond_ms=None)  # back on the safe side of the venue's stop
     if rules.strategy is not None and rules.bars_from_trades:
         market, closed = bars.add_trade(turn.market(trade.symbol), trade, rules.timeframe_ms)
         turn.put(market)
@@ -74,6 +77,7 @@ def note_price(turn: Turn, symbol: str) -> None:
 def on_quote(turn: Turn, quote: Quote) -> None:
     market = turn.state.markets.get(quote.symbol)
     if market is None:
+        holdings.on_price(turn, quote)
         return
     feed = heard(market.quote_feed, quote.time_ms, quote.received_ms, turn.state.offset_ms)
     turn.put(

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from core import orders, records
+from core import oco, orders, records, working
 from core.exits import inside_liquidation, is_crossed, stop_level, tighter_tick
 from core.messages import Arm
 from core.model import ZERO, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce, WorkingOrder
@@ -33,6 +33,9 @@ ARM_SPARE_MS = 10_000
 
 
 def protect(turn: Turn, symbol: str) -> None:
+    if not turn.rules.can_reduce_only:
+        oco.protect(turn, symbol)
+        return
     market = turn.market(symbol)
     if market.position is None:
         clean_up(turn, market)
@@ -171,6 +174,9 @@ def place_stop(turn: Turn, symbol: str, position: Position, level: Decimal, reas
 
 def begin_exit(turn: Turn, symbol: str, reason: ExitReason) -> None:
     """From here on the position is wanted closed; `pursue_exit` sees to it until it is."""
+    if not turn.rules.can_reduce_only:
+        oco.begin_exit(turn, symbol, reason)
+        return
     market = turn.market(symbol)
     if market.position is None or market.exit_reason is not None:
         return
@@ -266,6 +272,9 @@ def clean_up(turn: Turn, market: MarketState) -> None:
 
 def apply_listing(turn: Turn, symbol: str, listed: tuple[WorkingOrder, ...], requested_ms: int) -> None:
     """The venue's list of working orders becomes what we believe rests there for this market."""
+    if not turn.rules.can_reduce_only:
+        working.apply_listing(turn, symbol, listed, requested_ms)
+        return
     market = turn.market(symbol)
     if requested_ms < market.dirty_ms:
         return  # asked before our latest order or fill: it cannot know

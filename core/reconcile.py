@@ -4,10 +4,10 @@ from decimal import Decimal
 
 import msgspec
 
-from core import protection
+from core import account, holdings, oco, positions, protection, records
 from core.exits import reprice
 from core.messages import AccountSnapshot
-from core.model import ZERO, Purpose, Side, VenuePosition
+from core.model import ZERO, Side, VenuePosition
 from core.positions import close_position, held, set_position
 from core.state import MarketState, open_pnl
 from core.turn import Turn
@@ -17,24 +17,40 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
     first = not turn.state.synced
     turn.set(synced=True)
     venue = {position.symbol: position for position in snapshot.positions if position.size != 0}
+    ours = {s: p for s, p in venue.items() if holdings.is_managed(p, turn.rules)}
     skipped = False
     for symbol in turn.state.markets:
         if is_outdated(turn.market(symbol), snapshot):
             skipped = True
             continue
-        reconcile_position(turn, symbol, venue.get(symbol), snapshot)
+        reconcile_position(turn, symbol, ours.get(symbol), snapshot)
         protection.apply_listing(turn, symbol, snapshot.orders, snapshot.requested_ms)
     for symbol in turn.state.markets:
         protection.protect(turn, symbol)
     note_unmanaged(turn, venue)
+    inside = ZERO
+    if snapshot.has_open_pnl:
+        inside = sum((pnl_inside(turn, symbol, venue.get(symbol)) for symbol in turn.state.markets), ZERO)
+    else:
+        holdings.follow_outside(turn, snapshot.positions)
     turn.set(
         equity=snapshot.equity,
-        equity_open_pnl=sum((pnl_inside(turn, symbol, venue.get(symbol)) for symbol in turn.state.markets), ZERO),
+        equity_open_pnl=inside,
         available=snapshot.available,
-        account_due_ms=turn.now_ms + (500 if skipped else 30_000 if turn.state.stream_up else 5_000),
+        balance=snapshot.balance,
+        account_due_ms=turn.now_ms + (500 if skipped else next_read_ms(turn)),
     )
+    records.close_gap(turn, snapshot.requested_ms)
+    account.watch_lock(turn, snapshot.can_trade)
     if first:
         turn.note("INFO", "account_synced", equity=snapshot.equity, available=snapshot.available, positions=len(venue))
+
+
+def next_read_ms(turn: Turn) -> int:
+    """The net under the streams: wider where fills tell the size they met (Hyperliquid), else page 2.11 of TopstepX."""
+    if not turn.state.fills_up:
+        return 5_000
+    return 30_000 if turn.rules.can_reduce_only else 10_000
 
 
 def is_outdated(market: MarketState, snapshot: AccountSnapshot) -> bool:
@@ -42,7 +58,7 @@ def is_outdated(market: MarketState, snapshot: AccountSnapshot) -> bool:
 
     By both clocks: asked for before our latest order, or answered by a server that is behind our latest fill.
     """
-    in_flight = any(record.is_live and record.purpose is not Purpose.STOP for record in market.orders.values())
+    in_flight = any(record.is_live and not record.rests for record in market.orders.values())
     return in_flight or snapshot.requested_ms < market.dirty_ms or snapshot.time_ms < market.moved_ms
 
 
@@ -65,8 +81,9 @@ def reconcile_position(turn: Turn, symbol: str, venue: VenuePosition | None, sna
         correct_position(turn, symbol, ours, venue, snapshot.time_ms)
     # whatever was corrected comes from this round of reads, and so does the listing that is applied next
     turn.change(
-        symbol, known=True, flat_seen=venue is None, snapshot_ms=snapshot.time_ms, dirty_ms=snapshot.requested_ms
-    )
+        symbol, known=True, flat_seen=venue is None, snapshot_ms=snapshot.time_ms, dirty_ms=snapshot.requested_ms,
+        confirmed=True, read_ms=snapshot.requested_ms,
+    )  # fmt: skip
     if venue is None:
         return
     position = turn.market(symbol).position
@@ -88,6 +105,9 @@ def correct_position(turn: Turn, symbol: str, ours: Decimal, venue: VenuePositio
     if position is not None and position.side is side:
         turn.change(symbol, position=msgspec.structs.replace(position, size=abs(venue.size)), armed=None)
         return
+    if oco.has_turned(turn, symbol, side, abs(venue.size)):
+        positions.turn_round(turn, symbol, side, abs(venue.size), venue.entry_price, time_ms, by_hand=False)
+        return
     set_position(turn, symbol, side, abs(venue.size), venue.entry_price, time_ms, adopted=True)
     turn.note(
         "INFO", "position_adopted", symbol=symbol, side=side.value, size=abs(venue.size),
@@ -97,7 +117,7 @@ def correct_position(turn: Turn, symbol: str, ours: Decimal, venue: VenuePositio
 
 def note_unmanaged(turn: Turn, venue: dict[str, VenuePosition]) -> None:
     """Positions in markets the config does not name: the bot does not touch them, and says so."""
-    unmanaged = tuple(sorted(symbol for symbol in venue if symbol not in turn.state.markets))
+    unmanaged = tuple(sorted(symbol for symbol, held in venue.items() if not holdings.is_managed(held, turn.rules)))
     for symbol in unmanaged:
         if symbol not in turn.state.unmanaged:
             turn.note(

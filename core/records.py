@@ -6,6 +6,9 @@ from core.messages import ReadAccount, ReadOrders
 from core.state import MarketState, OrderRecord
 from core.turn import Turn
 
+LATE_MS = 10_000  # an order's fills are looked for from so long before it was sent, or before a resting one has ended
+GAP_MS = 10_000
+
 
 def put_record(turn: Turn, record: OrderRecord) -> OrderRecord:
     """Keep `record`, stamped when it is final; returns it as kept."""
@@ -35,4 +38,43 @@ def read_account(turn: Turn, reason: str, with_fills: bool = False) -> None:
     With the fills since the last one known when the stream may have missed some: each read costs IP weight (page 7.1).
     """
     turn.set(read_account_ms=turn.now_ms)
-    turn.act(ReadAccount(turn.state.last_fill_ms if with_fills else None, reason))
+    since_ms = turn.state.last_fill_ms
+    if not turn.rules.can_reduce_only:
+        with_fills = with_fills or turn.state.gap_from_ms is not None
+        since_ms = fills_from_ms(turn)
+    turn.act(ReadAccount(since_ms if with_fills else None, reason))
+
+
+def fills_from_ms(turn: Turn) -> int:
+    """Where the fills must be read from (venue clock), if no stream tells its history after a subscribe.
+
+    Before the newest one known: from where the stream had its gap, and from orders that have filled more than was told.
+    """
+    state = turn.state
+    since_ms = state.last_fill_ms if state.gap_from_ms is None else min(state.gap_from_ms, state.last_fill_ms)
+    for market in state.markets.values():
+        for record in market.orders.values():
+            if record.booked_size < record.filled_size or (record.is_live and not record.rests):
+                began_ms = (record.final_ms or turn.now_ms) - LATE_MS if record.rests else record.sent_ms - LATE_MS
+                since_ms = min(since_ms, began_ms + state.offset_ms)
+    return since_ms
+
+
+def mark_gap(turn: Turn) -> None:
+    """Fills may have been missed: until some time after their stream has come, reads reach back to here."""
+    if not turn.rules.can_reduce_only:
+        state = turn.state
+        since_ms = state.last_fill_ms - LATE_MS if state.gap_from_ms is None else state.gap_from_ms
+        turn.set(gap_from_ms=since_ms, gap_ms=turn.now_ms)
+
+
+def close_gap(turn: Turn, requested_ms: int) -> None:
+    """An account has been read, with fills as every read since the gap; those asked for before it are over by now."""
+    if turn.state.gap_from_ms is not None and requested_ms - turn.state.gap_ms >= GAP_MS:
+        turn.set(gap_from_ms=None)
+
+
+def look(turn: Turn, reason: str) -> None:
+    """Ask for the account unless this event has done so already; with fills where no stream brings them."""
+    if turn.state.read_account_ms != turn.now_ms:
+        read_account(turn, reason, with_fills=not turn.state.fills_up)

@@ -6,20 +6,18 @@ from core.exits import open_position
 from core.freshness import price_age_ms
 from core.model import ZERO, Purpose, Side
 from core.rules import MarketRules, Rules
-from core.state import MarketState, State, open_pnl
+from core.state import MarketState, State, open_pnl, outside_pnl
 
 
 def daily_pnl(state: State, rules: Rules) -> Decimal:
-    """Realised since 00:00 UTC plus open profit now, account currency."""
+    """Realised since 00:00 UTC plus open profit now, account currency; of every position that is known to count."""
     return state.day_realized + total_open_pnl(state, rules)
 
 
 def total_open_pnl(state: State, rules: Rules) -> Decimal:
-    """Open profit of all managed markets at their newest prices."""
-    return sum(
-        (open_pnl(state.markets[symbol], market.instrument.multiplier) for symbol, market in rules.markets.items()),
-        ZERO,
-    )
+    """Open profit of all managed markets at their newest prices, and of the others where the equity leaves them out."""
+    managed = (open_pnl(state.markets[name], market.instrument.multiplier) for name, market in rules.markets.items())
+    return sum(managed, sum((outside_pnl(position) for position in state.outside.values()), ZERO))
 
 
 def equity_now(state: State, rules: Rules) -> Decimal | None:
@@ -51,8 +49,12 @@ def refusal(market: MarketState, side: Side, state: State, rules: Rules, now_ms:
         return f"daily loss limit reached ({daily_pnl(state, rules):.2f})"
     if market.position is not None:
         return "a position is open"
-    if any(record.is_live and record.purpose is not Purpose.STOP for record in market.orders.values()):
+    if any(record.is_live and not record.rests for record in market.orders.values()):
         return "an order is in flight"
+    if market.symbol in state.rolled:
+        return "the venue trades another month under this symbol: the bot starts anew once it is flat"
+    if market.foreign:
+        return f"order {market.foreign[0].order_id} works here and is not this bot's"
     if not market.clean:
         return "leftover orders are not ruled out yet"
     exposed = sum(1 for other in state.markets.values() if is_exposed(other)) + len(state.unmanaged)
@@ -103,7 +105,7 @@ def size_refusal(
     if value < instrument.min_notional:
         return f"order value {value:.2f} is below the venue's minimum {instrument.min_notional}"
     leverage = market.leverage or instrument.max_leverage
-    if available is not None and value / leverage > available:
+    if instrument.has_margin and available is not None and value / leverage > available:
         return f"margin {value / leverage:.2f} exceeds the available {available:.2f}"
     stop = open_position(side, size, price, 0, market.exits, instrument, adopted=False).stop_price
     liquidation = estimated_liquidation(price, size, side, market, equity)

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import msgspec
 
-from core.model import ZERO, Bar, Order, OrderStatus, Purpose, Side
+from core.model import ZERO, Bar, Fill, Order, OrderStatus, Purpose, Side, WorkingOrder
+from core.prop_values import PropState
 
 
 class ExitReason(enum.Enum):
@@ -17,6 +18,7 @@ class ExitReason(enum.Enum):
     UNPROTECTED = "UNPROTECTED"  # no stop at the venue in time (P2)
     DAILY_LOSS = "DAILY_LOSS"
     FLATTEN = "FLATTEN"  # the user asked
+    PROP_RULES = "PROP_RULES"  # a limit of the prop firm is near, or its session ends
     FLIPPED = "FLIPPED"  # an exit opened the other side: repaired at once (P4)
 
 
@@ -50,10 +52,31 @@ class OrderRecord(msgspec.Struct, frozen=True):
     accepted_ms: int | None = None
     final_ms: int | None = None
     fills_asked: bool = False  # its fills stayed away and were asked for over REST
+    # venues without reduce-only, where `order` follows what the venue says of it: level and whole size
+    seen_ms: int | None = None  # since when the venue shows it working
+    parent_id: int | None = None  # the entry that this bracket child belongs to
+    cancel_ms: int | None = None  # when we asked for its cancellation
+    wanted: Order | None = None  # what it becomes if the venue takes the change that is on its way
+    modify_ms: int = 0  # when that change was asked for
+    modify_again_ms: int = 0  # no other change before this
 
     @property
     def is_live(self) -> bool:
         return not self.status.is_final
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is of the kind that waits at the venue: entries and exits execute or end at once."""
+        return self.purpose is Purpose.STOP or self.purpose is Purpose.TARGET
+
+    @property
+    def is_in_air(self) -> bool:
+        """Whether its outcome is still to come; an order that the venue shows working has had its answer."""
+        return self.is_live and self.seen_ms is None
+
+    @property
+    def size_left(self) -> Decimal:
+        return self.order.size - self.filled_size
 
 
 class VenueStop(msgspec.Struct, frozen=True):
@@ -146,6 +169,18 @@ class MarketState(msgspec.Struct, frozen=True):
     clean_tries: int = 0
     clean_read_ms: int = 0
     dirty_ms: int = 0  # our clock: reads requested before this do not know the latest fill or order
+    # venues without reduce-only
+    foreign: tuple[WorkingOrder, ...] = ()  # working orders that are not ours
+    unclaimed: tuple[Fill, ...] = ()  # booked; the order they belong to is not known yet
+    confirmed: bool = False  # an account read knows everything that we know here
+    read_ms: int = 0  # our clock: when the last account read that was believed had been asked for
+    gone_ms: int = 0  # one of our resting orders has ended unasked: look before another is placed
+    beyond_ms: int | None = None  # since when the price is past the venue's stop or target, which has not filled
+    leaving_ms: int | None = None  # since when the next close is being prepared
+    naked_said: bool = False
+    target_retry_ms: int = 0
+    hint: Decimal | None = None  # size by the user stream's word, other than ours
+    hint_ms: int = 0
 
     def reference_price(self, side: Side) -> Decimal | None:
         """What an order on `side` would meet: the best opposite price when that is news, else the last trade.
@@ -158,6 +193,20 @@ class MarketState(msgspec.Struct, frozen=True):
         return self.current_price if self.current_price is not None else self.mark
 
 
+class Outside(msgspec.Struct, frozen=True):
+    """A position in a contract that the config does not name: not ours to touch, but its profit is the account's."""
+
+    symbol: str
+    contract_id: str
+    size: Decimal  # signed
+    entry_price: Decimal
+    multiplier: Decimal
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    last: Decimal | None = None
+    price_received_ms: int = 0  # our clock
+
+
 class State(msgspec.Struct, frozen=True):
     markets: dict[str, MarketState] = {}
     run_id: int = 0
@@ -168,7 +217,8 @@ class State(msgspec.Struct, frozen=True):
     halted: str | None = None  # why entries are off until a restart
     journal_ok: bool = True
     order_errors: int = 0  # rejections in a row
-    stream_up: bool = False
+    stream_up: bool = False  # the one that brings prices
+    fills_up: bool = False  # the one that brings fills and order news; may be the same
     stream_attempt: int = 0
     stream_mode: str = "reconnecting"  # websocket, reconnecting, rest_fallback
     polling: bool = False
@@ -188,8 +238,29 @@ class State(msgspec.Struct, frozen=True):
     read_orders_ms: int = 0  # when the last read of each kind was asked for
     read_account_ms: int = 0
     account_due_ms: int = 0  # when the next account read is due
+    prop: PropState = PropState()  # what the prop-firm guard remembers
+    prop_noted_ms: int = 0  # the last line about its distances
+    prop_excess: str = ""  # what is above a cap, as last said
+    prop_closed_ms: dict[str, int] = {}  # by contract outside the config: when its close was asked for
     budget_left: int | None = None  # actions the venue still takes from this address
     budget_used: int | None = None
+    balance: Decimal | None = None  # realised cash, where the venue names it
+    gap_from_ms: int | None = None  # venue clock: fills from here on may have been missed
+    gap_ms: int = 0  # our clock: the latest reason to think so
+    can_trade: bool = True  # False: the venue has locked the account
+    brackets_refused: bool = False  # on this day: the account is not in Auto OCO mode
+    rolled: tuple[str, ...] = ()  # symbols under which the venue trades another month now
+    outside: dict[str, Outside] = {}  # by symbol, where the venue's equity leaves their open profit out
+
+
+def outside_pnl(position: Outside) -> Decimal:
+    """Open profit at the price it could be closed at (account currency); 0 as long as there is no price."""
+    long = position.size > 0
+    prices = [price for price in ((position.bid if long else position.ask), position.last) if price is not None]
+    if not prices:
+        return ZERO
+    price = min(prices) if long else max(prices)
+    return (price - position.entry_price) * position.size * position.multiplier
 
 
 def open_pnl(market: MarketState, multiplier: Decimal) -> Decimal:

@@ -1,6 +1,9 @@
 """Bars, and what a strategy makes of them: at each bar close one question, perhaps one entry."""
 
-from core import bars, orders, protection
+import msgspec
+
+from core import bars, orders, prop_guard, protection
+from core.exits import bracket_at
 from core.freshness import with_verdict
 from core.messages import BarHistory, BarUpdate, ReadBars
 from core.model import ZERO, Purpose, Side
@@ -68,17 +71,20 @@ def try_entry(turn: Turn, symbol: str, side: Side) -> None:
     state, rules = turn.state, turn.market_rules(symbol)
     market = with_verdict(turn.market(symbol), state, turn.now_ms, turn.rules.risk.max_price_age_ms)
     reason = refusal(market, side, state, turn.rules, turn.now_ms)
-    size = ZERO
+    size = price = ZERO
     if reason is None:
-        price = market.reference_price(side)
-        assert price is not None, "a fresh price is a price"
+        price = market.reference_price(side) or ZERO
+        assert price, "a fresh price is a price"
         equity = equity_now(state, turn.rules)
         size = entry_size(price, side, rules, equity)
-        reason = size_refusal(size, price, side, rules, equity, state.available)
+        size, reason = prop_guard.allow(turn, symbol, size, price)
+        reason = reason or size_refusal(size, price, side, rules, equity, state.available)
     if reason is not None:
         turn.note("INFO", "order_denied", symbol=symbol, side=side.value, reason=reason)
         return
     order = orders.aggressive_order(turn, symbol, side, size, Purpose.ENTRY)
+    if turn.rules.entry_brackets and not state.brackets_refused:
+        order = msgspec.structs.replace(order, bracket=bracket_at(price, rules.exits, rules.instrument))
     strategy = rules.strategy.name if rules.strategy is not None else "none"
     orders.send(turn, order, Purpose.ENTRY, strategy)
 

@@ -64,7 +64,7 @@ class Turn:
     def dirty(self, symbol: str, **changes: Any) -> MarketState:
         """Change a market in a way that reads asked for before now cannot know of."""
         before = self.state.markets[symbol]
-        return self.change(symbol, dirty_ms=max(before.dirty_ms, self.now_ms), **changes)
+        return self.change(symbol, dirty_ms=max(before.dirty_ms, self.now_ms), confirmed=False, **changes)
 
     def set(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)
