@@ -1,7 +1,6 @@
 """Talking to TopstepX's two hubs: what to subscribe, what silence means on each (page 3.3, 3.5)."""
 
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from runtime.clock import Clock
@@ -87,7 +86,9 @@ class MarketDialect(HubDialect):
         timing: Timing,
     ) -> None:
         self._timing, self._depth = timing, set(depth)
-        self._wishes: deque[str] = deque()  # contracts that other threads ask for
+        self._configured = frozenset(contracts)
+        self._wished = self._granted = frozenset[str]()  # contracts that other threads ask for
+        self._left: set[str] = set()  # asked for once: what is still on its way is no fault
         self._mutes: dict[str, int] = {}  # by contract: reconnects it did not answer
         self._flows: dict[tuple[str, str], Flow] = {}
         flows = [flow for contract_id, symbol in contracts.items() for flow in self._wanted(contract_id, symbol)]
@@ -100,8 +101,8 @@ class MarketDialect(HubDialect):
         return flows
 
     def watch(self, contract_ids: Collection[str]) -> None:
-        """From any thread; seen within a fraction of a second."""
-        self._wishes.extend(contract_ids)
+        """These besides the configured ones, and no others. From any thread; seen within a fraction of a second."""
+        self._wished = frozenset(contract_ids)
 
     def opened(self, now_s: float) -> None:
         super().opened(now_s)
@@ -111,9 +112,11 @@ class MarketDialect(HubDialect):
     def _knows(self, target: str) -> bool:
         return target in MARKET_EVENTS
 
-    def _heard(self, target: str, now_s: float) -> None:
+    def _wants(self, target: str, now_s: float) -> bool:
         flow = self._flows.get((target, self._reader.contract_id))
         if flow is None:
+            if self._reader.contract_id in self._left:
+                return False
             raise BadFrame("not_asked_for", repr(self._reader.contract_id))
         flow.rhythm.heard(now_s)
         if not flow.acked or flow.renewed_s is not None or self._mutes:
@@ -121,39 +124,29 @@ class MarketDialect(HubDialect):
             self._mutes.pop(flow.contract_id, None)
             if not flow.acked and flow.asked_s is not None:  # data is as good as an answer
                 self._accepted(flow, now_s)
+        return True
 
     # --- timers ---
 
     def tend(self, now_s: float) -> None:
         super().tend(now_s)
-        if self._shaken and self._wishes:
-            self._grant(now_s)
+        if self._shaken and self._granted != self._wished:
+            self._grant(self._wished, now_s)
 
-    def _grant(self, now_s: float) -> None:
-        while self._wishes:
-            self._add(self._wishes.popleft(), now_s)
-        self._ask(now_s)
-
-    def _add(self, contract_id: str, now_s: float) -> None:
-        if (QUOTES, contract_id) in self._flows:
-            return
-        flows = self._wanted(contract_id, self._reader.symbol_of(contract_id))
-        for flow in flows:
-            flow.rhythm.restart(now_s)
-        self._subs += flows
-
-    def _roll(self, symbol: str, contract_id: str, now_s: float) -> None:
-        """The new month's flows in place of the old one's."""
-        gone = [f for f in self._flows.values() if f.symbol == symbol and f.contract_id != contract_id]
-        if any(f.target == DEPTH for f in gone):
-            self._depth.add(contract_id)
-        for flow in gone:
+    def _grant(self, wished: frozenset[str], now_s: float) -> None:
+        for contract_id in wished - self._granted - self._configured:
+            flows = self._wanted(contract_id, self._reader.symbol_of(contract_id))
+            for flow in flows:
+                flow.rhythm.restart(now_s)
+            self._subs += flows
+        gone = self._granted - wished - self._configured
+        for flow in [f for f in self._flows.values() if f.contract_id in gone]:
             del self._flows[flow.target, flow.contract_id]
             self._subs.remove(flow)
             if flow.asked_s is not None:
                 self._invoke(f"Unsubscribe{flow.what}", flow)
-        super()._roll(symbol, contract_id, now_s)
-        self._add(contract_id, now_s)
+        self._left |= gone
+        self._granted = wished
         self._ask(now_s)
 
     def _tend_second(self, now_s: float) -> None:

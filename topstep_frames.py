@@ -79,7 +79,6 @@ class TopstepFrameReader:
         self._books: dict[str, Depth] = {}
         self._told = _NOTHING  # what stands on a kept record
         self.contract_id = ""  # of the market record last read
-        self._renamed: set[str] = set()  # contracts that a roll has given another name
         self.known: shapes.Known | None = None  # to keep with the record last read; None: it speaks for itself
         self._handlers: dict[str, Callable[[Record, int], tuple[AnyEvent, ...]]] = {
             "GatewayQuote": self._quote,
@@ -96,25 +95,10 @@ class TopstepFrameReader:
         self._quotes.clear()
         self._books.clear()
 
-    def trade_instead(self, symbol: str, contract_id: str) -> None:
-        """From now on `symbol` is this contract (a roll); the one before is like any other of the account."""
-        before = {known for known, name in self._contracts.items() if name == symbol}
-        self._renamed |= before | {contract_id}
-        self._contracts = {c: name for c, name in self._contracts.items() if c not in before} | {contract_id: symbol}
-
     def symbol_of(self, contract_id: str) -> str:
         """What the core calls it."""
         known = self._contracts.get(contract_id)
         return name_of_other(contract_id, self._contracts.values()) if known is None else known
-
-    def _named(self, contract_id: str) -> str:
-        """symbol_of(), for the record at hand."""
-        if self._told.symbol is not None:
-            return self._told.symbol
-        symbol = self.symbol_of(contract_id)
-        if contract_id in self._renamed:
-            self._keep().symbol = symbol
-        return symbol
 
     def _multiplier(self, contract_id: str) -> Decimal:
         if self._told.multiplier is not None:
@@ -171,14 +155,14 @@ class TopstepFrameReader:
         self._quotes[contract_id] = known
         if known.time_ms == 0 or (known.bid is None and known.ask is None):
             return ()
-        symbol = self._named(contract_id)
+        symbol = self.symbol_of(contract_id)
         return (Quote(symbol, known.bid, None, known.ask, None, known.time_ms, received_ms),)
 
     def _prints(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         """In the order of the array; the venue gives prints no ids, so nothing tells a repeat from a twin."""
         arguments = shapes.decode_prints(record.arguments)
         self.contract_id = arguments.contract_id
-        symbol = self._named(arguments.contract_id)
+        symbol = self.symbol_of(arguments.contract_id)
         return tuple([_print(symbol, row, received_ms) for row in shapes.rows(arguments.prints)])
 
     def _depth(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
@@ -189,7 +173,7 @@ class TopstepFrameReader:
             book = self._books[contract_id] = Depth()
             self._keep().begins = True
         book.apply(shapes.rows(arguments.levels))
-        return book.events(self._named(contract_id), received_ms)
+        return book.events(self.symbol_of(contract_id), received_ms)
 
     # --- user hub ---
 
@@ -206,14 +190,14 @@ class TopstepFrameReader:
         wire = shapes.decode_order(shapes.unwrapped(record.arguments))
         if not self._is_ours(wire.account_id):
             return ()
-        return (order_update(wire, self._named(wire.contract_id), received_ms),)
+        return (order_update(wire, self.symbol_of(wire.contract_id), received_ms),)
 
     def _position(self, record: Record, received_ms: int) -> tuple[AnyEvent, ...]:
         wire = shapes.decode_position(shapes.unwrapped(record.arguments))
         if not self._is_ours(wire.account_id):
             return ()
         position = VenuePosition(
-            symbol=self._named(wire.contract_id),
+            symbol=self.symbol_of(wire.contract_id),
             size=_signed_size(wire),
             entry_price=not_negative(wire.average_price) if is_given(wire.average_price) else ZERO,
             unrealized_pnl=ZERO,  # the venue names none (page 2.9)
@@ -234,7 +218,7 @@ class TopstepFrameReader:
         if wire.size == 0:
             raise BadFrame("bad_number", "a fill of nothing")
         fill = Fill(
-            symbol=self._named(wire.contract_id),
+            symbol=self.symbol_of(wire.contract_id),
             side=_side_of(wire.side),
             price=positive(wire.price),
             size=Decimal(wire.size),

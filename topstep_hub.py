@@ -110,7 +110,6 @@ class HubDialect:
         self._redact = Redactor()
         self._calls = 0
         self._sample = b""  # a small record, for rehearsals
-        self._rolls: deque[tuple[str, str]] = deque()  # symbol, contract: asked for by other threads
         self._drops = 0  # connections in a row that ended while something was asked for
         self._begin(0.0)
 
@@ -122,10 +121,6 @@ class HubDialect:
         self._reader.begin()
         for sub in self._subs:
             sub.reset()
-
-    def trade_instead(self, symbol: str, contract_id: str) -> None:
-        """From any thread: `symbol` is this contract from now on."""
-        self._rolls.append((symbol, contract_id))
 
     # --- what the stream asks ---
 
@@ -216,7 +211,8 @@ class HubDialect:
             raise BadFrame("unknown_target", repr(record.target[:40]))
         record.known = msgspec.Raw(b"")  # ours alone: see topstep_frames.completed
         events = self._reader.events(record, received_ms)
-        self._heard(record.target, now_s)
+        if not self._wants(record.target, now_s):
+            return ()
         if events and self._reader.known is not None:
             self.kept = completed(raw, self._reader.known)
         if events and len(raw) < SAMPLE_BYTES_MAX:
@@ -226,8 +222,9 @@ class HubDialect:
     def _knows(self, target: str) -> bool:
         raise NotImplementedError
 
-    def _heard(self, target: str, now_s: float) -> None:
+    def _wants(self, target: str, now_s: float) -> bool:
         """An event came and made sense; the reader says of which contract. Raises BadFrame if nobody asked for it."""
+        return True
 
     def _close(self, record: Record) -> None:
         if not record.allow_reconnect:  # refused, or ended on purpose: our token may be the reason (page 4.5)
@@ -315,8 +312,6 @@ class HubDialect:
             raise Mute(f"no record in {timing.server_s:.0f}s, pings included")
         if now_s - self._pinged_s >= timing.ping_s:
             self._ping(now_s)
-        while self._rolls:
-            self._roll(*self._rolls.popleft(), now_s)
         for sub in self._subs:
             is_owed = sub.call is not None and not sub.acked  # a renewal is judged by the data that come, or not
             if is_owed and sub.asked_s is not None and now_s - sub.asked_s > timing.answer_s:
@@ -328,9 +323,6 @@ class HubDialect:
         if now_s - self._looked_s >= 1.0:
             self._looked_s = now_s
             self._tend_second(now_s)
-
-    def _roll(self, symbol: str, contract_id: str, now_s: float) -> None:
-        self._reader.trade_instead(symbol, contract_id)
 
     def _tend_second(self, now_s: float) -> None:
         """A connection outlives its token, as far as known: make it anew while nobody misses it (page 3.5)."""

@@ -50,7 +50,6 @@ class Known(msgspec.Struct, omit_defaults=True):
 
     quote: tuple[Raw, Raw, int] | None = None  # bid, ask, venue ms
     begins: bool = False  # the first of a book
-    symbol: str | None = None  # where a roll has changed the name of the contract
     multiplier: str | None = None
 
 

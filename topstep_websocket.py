@@ -80,7 +80,6 @@ class TopstepWebSocketClient:
             dialects[USER_STREAM] = UserDialect(
                 url, account_id, reader, token, refresh_token, clock, is_open, symbols, timing
             )
-        self._dialects = dialects
         self._streams = {
             name: ReconnectingStream(
                 name,
@@ -109,14 +108,9 @@ class TopstepWebSocketClient:
                 stream.reconnect(reason)
 
     def watch(self, contract_ids: Sequence[str]) -> None:
-        """Bring the prices of these as well, also after a reconnect; safe from any thread."""
+        """Bring the prices of these as well, and of no others; also after a reconnect; safe from any thread."""
         if self._market is not None:
             self._market.watch(contract_ids)
-
-    def trade_instead(self, symbol: str, contract_id: str) -> None:
-        """A roll: prices and account news of `symbol` are those of this contract now; safe from any thread."""
-        for dialect in self._dialects.values():
-            dialect.trade_instead(symbol, contract_id)
 
     def stay_keen(self, on: bool) -> None:
         for stream in self._streams.values():

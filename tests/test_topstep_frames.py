@@ -239,18 +239,6 @@ def test_a_multiplier_is_kept_with_its_position():
     assert [TopstepFrameReader(ACCOUNT, CONTRACTS).read(raw, NOW) for raw in kept] == events
 
 
-def test_after_a_roll_the_name_is_kept_too():
-    old, new = "CON.F.US.MGC.Z26", "CON.F.US.MGC.G27"
-    live = TopstepFrameReader(ACCOUNT, CONTRACTS)
-    live.trade_instead("MGC", new)
-    for contract, symbol in [(new, "MGC"), (old, "MGCZ6"), (MNQ, "MNQ")]:
-        raw = prints(a_print(), contract=contract).encode()
-        (trade,) = live.read(raw, NOW)
-        assert trade.symbol == symbol
-        kept = raw if live.known is None else completed(raw, live.known)
-        assert TopstepFrameReader(ACCOUNT, CONTRACTS).read(kept, NOW) == (trade,)
-
-
 # --- prints -----------------------------------------------------------------------------------------------------------
 
 

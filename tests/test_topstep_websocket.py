@@ -504,23 +504,6 @@ def test_watch_brings_more_prices(market, start):
     assert market.hub.calls[-2:] == wanted
 
 
-def test_a_roll_changes_what_a_symbol_is(market, user, start):
-    client, inbox = start(market, user)
-    wait_for(inbox, StreamUp), wait_for(inbox, StreamUp)
-    prices, news = market.accept(), user.accept()
-    client.trade_instead("MGC", "CON.F.US.MGC.G27")
-    while '"SubscribeContractTrades","arguments":["CON.F.US.MGC.G27' not in prices.receive():
-        pass
-    send(prices, prints(a_print(), contract="CON.F.US.MGC.G27"))
-    assert events(inbox, 1)[0].symbol == "MGC"
-    time_s = time.monotonic() + WAIT_S
-    symbol = ""
-    while symbol != "MGC" and time.monotonic() < time_s:  # the other thread looks within its own time
-        send(news, wrapped("GatewayUserPosition", POSITION_ROW | {"contractId": "CON.F.US.MGC.G27"}))
-        symbol = events(inbox, 1)[0].position.symbol
-    assert symbol == "MGC"
-
-
 def test_a_reconnect_asked_for_is_for_both_or_for_one(market, user, start):
     client, inbox = start(market, user, clock=SystemClock(), reconnect_interval=0.01)
     wait_for(inbox, StreamUp), wait_for(inbox, StreamUp)

@@ -612,9 +612,9 @@ def test_a_closed_market_may_be_silent_and_counts_from_its_opening(market):
     talk.hear(quote(bestBid=1, bestAsk=2))
 
 
-# --- more contracts, and a roll ---------------------------------------------------------------------------------------
+# --- more contracts --------------------------------------------------------------------------------------------------
 
-OTHER, NEXT = "CON.F.US.ENQ.Z26", "CON.F.US.MGC.G27"
+OTHER = "CON.F.US.ENQ.Z26"
 
 
 def test_contracts_to_watch_are_asked_for_now_and_after_a_reconnect(market, caplog):
@@ -638,20 +638,15 @@ def test_contracts_to_watch_are_asked_for_now_and_after_a_reconnect(market, capl
     assert [w for w in again.sent() if w[0] == "+"] == [*FLOWS, *wanted]
 
 
-def test_a_roll_takes_the_old_months_place(market, user):
-    dialect = market(MGC, MNQ, depth=[MGC])
+def test_contracts_no_longer_held_are_let_go(market):
+    dialect = market()
     talk = Talk(dialect).up()
-    dialect.trade_instead("MGC", NEXT)
-    sent = talk.after(0.5)
-    old = [f"-Contract{what} MGC" for what in ("Quotes", "Trades", "MarketDepth")]
-    assert sent == [*old, *(f"+Contract{what} {NEXT}" for what in ("Quotes", "Trades", "MarketDepth"))]
-    (found,) = talk.hear(quote(NEXT, bestBid=1, bestAsk=2))
-    assert found.symbol == "MGC"
-    with pytest.raises(BadFrame, match="not_asked_for"):
-        talk.hear(quote(MGC, bestBid=1, bestAsk=2))
-    listener = user()
-    talk = Talk(listener).up()
-    listener.trade_instead("MGC", NEXT)
-    talk.after(0.5)
-    row = {"accountId": ACCOUNT, "contractId": NEXT, "type": 0, "size": 0}
-    assert talk.hear(wrapped("GatewayUserPosition", row))[0].position.symbol == "MGC"
+    dialect.watch([OTHER, MGC])
+    assert talk.after(0.5) == [f"+ContractQuotes {OTHER}", f"+ContractTrades {OTHER}"]
+    dialect.watch([])
+    assert talk.after(0.5) == [f"-ContractQuotes {OTHER}", f"-ContractTrades {OTHER}"]
+    assert talk.hear(quote(OTHER, bestBid=1, bestAsk=2)) == []  # was still on its way
+    assert talk.hear(quote(MGC, bestBid=1, bestAsk=2))
+    dialect.watch([OTHER])
+    assert talk.after(0.5) == [f"+ContractQuotes {OTHER}", f"+ContractTrades {OTHER}"]
+    assert talk.hear(quote(OTHER, "2026-08-19T20:51:32Z", bestBid=1, bestAsk=2))
