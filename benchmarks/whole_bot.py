@@ -12,6 +12,7 @@ from typing import Any
 
 import trading_bot
 import wiring
+import wiring.hyperliquid
 
 
 def config(url: str) -> dict[str, Any]:
@@ -46,8 +47,8 @@ def main(url: str, folder: Path) -> int:
     path.write_text(json.dumps(config(url)), encoding="utf-8")
     wiring.LOGS = folder / "logs"
     wiring.LOGS.mkdir(exist_ok=True)
-    budget = functools.partial(trading_bot.WeightBudget, capacity=1_000_000)
-    trading_bot.WeightBudget = budget  # type: ignore[assignment,misc]
+    budget = functools.partial(wiring.hyperliquid.WeightBudget, capacity=1_000_000)
+    wiring.hyperliquid.WeightBudget = budget  # type: ignore[assignment,misc]
     return trading_bot.main(["--config", str(path)])
 
 
