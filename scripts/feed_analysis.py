@@ -3,94 +3,33 @@
 The word is the bot's own: what was heard is put through `core.freshness` again, second by second.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import pairwise
 
 import msgspec
 
-from core.freshness import DELAYED_MS, SURE_MS, feed_verdict, heard, quote_verdict, verdict, word_for
+from core.freshness import SURE_MS, feed_verdict, heard, quote_verdict, verdict, word_for
 from core.state import MarketState, State
+from scripts.feed_samples import (
+    STREAM,
+    BarRead,
+    Lags,
+    Listening,
+    MarketFigures,
+    PriceGap,
+    Report,
+    SourceFigures,
+    Update,
+)
+from scripts.feed_words import sentence, why
 
-STREAM = ("trades", "quotes")
 WORST_FIRST = ("silent", "delayed", "lagging", "real-time")
 WARM_MS = 3_000  # from the first data on: until then a replay and the present cannot always be told apart
 MOST = 0.95  # of the seconds must be real-time for the whole to be
 FROZEN_MS = 3_000
 STEP_MS = 1_000
 OFFSET_ERROR_MS = 1_000  # of a measurement by Date headers
-
-
-class Update(msgspec.Struct, frozen=True):
-    """Something heard of a market. `source` is trades, quotes, rest, or other for what carries no time of the venue."""
-
-    source: str
-    received_ms: int  # our clock
-    time_ms: int | None = None  # venue clock
-    price: Decimal | None = None  # of quotes the middle
-
-
-class BarRead(msgspec.Struct, frozen=True):
-    """The newest bar that REST gave at `received_ms`."""
-
-    received_ms: int
-    close_ms: int  # venue clock; the last millisecond inside
-
-
-class Listening(msgspec.Struct, frozen=True):
-    """Under which conditions it was listened."""
-
-    began_ms: int  # our clock
-    ended_ms: int
-    offset_ms: int | None  # venue clock minus ours; None: it could not be measured
-    max_age_ms: int
-    was_up: bool = True  # the stream connected, and every subscription was acknowledged
-    troubles: tuple[str, ...] = ()  # of stream and REST, each once
-
-
-class Lags(msgspec.Struct, frozen=True):
-    """Milliseconds from the venue to us."""
-
-    p50: int
-    p95: int
-    p99: int
-    max: int
-
-
-class SourceFigures(msgspec.Struct, frozen=True):
-    count: int
-    per_s: float
-    verdict: str | None  # None: nothing came, or nothing that can be judged
-    lag_ms: Lags | None
-    silence_s: float  # the longest; start and end of the listening count
-    replayed: int = 0  # old updates sent after the subscribe; not in lag_ms
-    frozen: bool = False  # updates kept coming and the venue's time in them stood still
-
-
-class PriceGap(msgspec.Struct, frozen=True):
-    """Stream against REST, at the moments REST answered: median and largest difference, and the latter in percent."""
-
-    median: Decimal
-    max: Decimal
-    max_pct: float
-
-
-class MarketFigures(msgspec.Struct, frozen=True):
-    symbol: str
-    verdict: str
-    why: str
-    sources: dict[str, SourceFigures]
-    bar_age_s: float | None  # since the newest REST bar closed, 0 while it forms, at the last read
-    price_gap: PriceGap | None
-
-
-class Report(msgspec.Struct, frozen=True):
-    verdict: str
-    line: str  # the verdict in one sentence
-    seconds: float
-    clock_offset_ms: int | None
-    markets: tuple[MarketFigures, ...]
-    troubles: tuple[str, ...] = ()
 
 
 def analyse(listening: Listening, markets: dict[str, tuple[Sequence[Update], Sequence[BarRead]]]) -> Report:
@@ -299,53 +238,3 @@ def price_gap(updates: Iterable[Update]) -> PriceGap | None:
     ordered = sorted(gap for gap, _ in gaps)
     largest, price = max(gaps)
     return PriceGap(ordered[len(ordered) // 2], largest, round(float(largest / price * 100), 4))
-
-
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
-def why(word: str, sources: dict[str, SourceFigures], listening: Listening) -> str:
-    """What stands behind the verdict of the stream, and what REST is worth beside it."""
-    reasons: dict[str, Callable[[], str]] = {
-        "silent": lambda: "nothing current is heard" if listening.was_up else "the stream did not come up",
-        "delayed": lambda: f"data come {duration(stream_lag_ms(sources))} late",
-        "lagging": lambda: f"lag {duration(stream_lag_ms(sources))}",
-        "real-time": lambda: f"lag {duration(stream_lag_ms(sources))}",
-    }
-    text = reasons[word]()
-    frozen = [name for name in STREAM if sources[name].frozen]
-    if frozen:
-        text += f"; the venue's time in {' and '.join(frozen)} stands still"
-    rest = sources["rest"]
-    if rest.lag_ms is None:
-        return f"{text}; REST gave no price with a time"
-    if rest.verdict == "real-time":
-        return f"{text}; REST real-time"
-    return f"{text}; REST {rest.verdict}, {duration(rest.lag_ms.p95)}: no fallback for entries or exits"
-
-
-def stream_lag_ms(sources: dict[str, SourceFigures]) -> int:
-    """p95 of the source that the verdict rests on: trades, unless only quotes came."""
-    lags = [found for name in STREAM if (found := sources[name].lag_ms) is not None]
-    late = [found.p95 for found in lags if found.p95 >= DELAYED_MS]
-    return late[0] if late else lags[0].p95 if lags else 0
-
-
-def sentence(word: str, markets: Sequence[MarketFigures], listening: Listening) -> str:
-    parts = [f"{market.symbol} {market.verdict} ({market.why})" for market in markets]
-    offset_ms = listening.offset_ms
-    if offset_ms is None:
-        parts.append("the venue's clock could not be read, so lags are by this machine's clock alone")
-    elif abs(offset_ms) > 1_000:
-        side = "behind" if offset_ms > 0 else "ahead of"
-        parts.append(f"this machine's clock is {duration(abs(offset_ms))} {side} the venue's, which is corrected for")
-    return f"{word}: " + "; ".join(parts) if parts else f"{word}: nothing was heard"
-
-
-def duration(ms: int) -> str:
-    """`85 ms`, `4.2 s`, `15.0 min`, `47.0 h`."""
-    size = abs(ms)
-    for limit_ms, unit_ms, unit in ((10_000, 1, "ms"), (120_000, 1_000, "s"), (7_200_000, 60_000, "min")):
-        if size < limit_ms:
-            return f"{ms} ms" if unit_ms == 1 else f"{ms / unit_ms:.1f} {unit}"
-    return f"{ms / 3_600_000:.1f} h"

@@ -25,7 +25,7 @@ from core.model import Book, MarkPrice, Quote, Trade
 from runtime.clock import Clock
 from runtime.poller import PricePoller
 from runtime.venue import VenueClient, VenueUnavailable
-from scripts.feed_analysis import BarRead, Listening, Update
+from scripts.feed_samples import BarRead, Listening, Update
 
 LOOK_S = 0.2
 READ_EVERY_MS = 5_000  # clock and bars

@@ -6,7 +6,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from scripts.feed_analysis import STREAM, MarketFigures, Report, SourceFigures, duration
+from scripts.feed_samples import STREAM, MarketFigures, Report, SourceFigures
+from scripts.feed_words import duration
 
 NAMES = {"trades": "trades", "quotes": "quotes", "rest": "REST"}
 

@@ -21,9 +21,10 @@ from config.faults import ConfigFault
 from config.settings import DEFAULT_PATH, Settings, ensure_config, load
 from runtime.clock import Clock, SystemClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
-from scripts.feed_analysis import Report, analyse
+from scripts.feed_analysis import analyse
 from scripts.feed_listen import listen
 from scripts.feed_report import show
+from scripts.feed_samples import Report
 
 EXIT_REAL_TIME, EXIT_NOT, EXIT_USAGE, EXIT_CREDENTIALS = 0, 1, 2, 3
 SECONDS_MAX = 86_400

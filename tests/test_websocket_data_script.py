@@ -16,8 +16,10 @@ from rich.console import Console
 
 from config.credentials import NAMES, load_secrets
 from scripts import test_websocket_data as script
-from scripts.feed_analysis import BarRead, Lags, Listening, Report, Update, analyse, duration, percentiles, price_gap
+from scripts.feed_analysis import analyse, percentiles, price_gap
 from scripts.feed_report import show
+from scripts.feed_samples import BarRead, Lags, Listening, Report, Update
+from scripts.feed_words import duration
 from sim.server import SimServer
 from sim.topstepx_sim import TopstepxSim
 
@@ -83,6 +85,8 @@ CASES: dict[str, tuple[tuple[list[Update], ...], list[BarRead], str, str | None,
                                          "real-time", "time in quotes stands still"),
     "trades late, quotes fresh": ((stream("trades", QUARTER_MS), stream("quotes", 60), rest(300)), bars(0), "delayed",
                                   "real-time", "15.0 min"),
+    "quotes late, trades fresh": ((stream("trades", 80), stream("quotes", QUARTER_MS), rest(300)), bars(0),
+                                  "real-time", "real-time", "MGC real-time (lag 80 ms; REST"),
     "five seconds late": ((stream("trades", 5_000), stream("quotes", 5_000), rest(300)), bars(0), "lagging",
                           "real-time", "lag 5000 ms"),
     "a replay, then quotes": (
