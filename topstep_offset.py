@@ -3,7 +3,7 @@
 import threading
 from email.utils import parsedate_to_datetime
 
-DRIFT_PER_MS = 1e-4  # how fast two clocks may part: ten times what a bad crystal does
+DRIFT_PER_MS = 1e-4  # how fast two clocks may part: twice what a poor crystal does; a faster one contradicts itself
 RESOLUTION_MS = 1_000
 
 

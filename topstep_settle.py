@@ -38,12 +38,16 @@ class Settler:
         return self._settled(order, None, OrderStatus.REJECTED, text=NEVER_ARRIVED)
 
     def _find(self, order: Order, what: str) -> shapes.OrderRow | None:
-        """Raises VenueUnavailable."""
+        """A repeat that was refused for its tag may be listed under it too: what was not refused counts first.
+
+        Raises VenueUnavailable.
+        """
         body: dict[str, object] = {"accountId": self._account_id}
         if what == SEARCH:
             body["startTimestamp"] = shapes.time_text(order.nonce - EARLIER_MS)
         rows = checked(what, shapes.present, self._rest.ask_now(what, body, OrdersAnswer).orders, "orders")
-        return next((row for row in rows if row.customTag == order.client_id), None)
+        ours = [row for row in rows if row.customTag == order.client_id]
+        return min(ours, key=lambda row: shapes.order_status(row) is OrderStatus.REJECTED, default=None)
 
     def _from_row(self, order: Order, row: shapes.OrderRow) -> OrderSettled:
         status = shapes.order_status(row)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from decimal import Decimal as D
+from email.utils import formatdate
 from typing import Any
 
 import msgspec
@@ -432,8 +433,8 @@ def test_without_the_account_nothing_is_sent(clock: ManualClock, fault: Any):
 # --- warmth, limits, expiry -----------------------------------------------------------------------------------------
 
 
-def ping(answers: Answers, date: str = "Tue, 24 Nov 2026 15:00:00 GMT") -> None:
-    answers.answers["Status/ping"] = Http(200, '"pong"', {"Date": date})
+def ping(answers: Answers) -> None:
+    answers.answers["Status/ping"] = Http(200, '"pong"', {"Date": formatdate(NOW_MS / 1000, usegmt=True)})
 
 
 def test_orders_cancels_looks_and_the_clock_share_one_connection(bench: Bench):
