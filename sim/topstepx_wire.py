@@ -25,7 +25,8 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def num(value: Decimal) -> int | Decimal:
-    """A JSON number without needless zeros: 28589, 0.36."""
+    """A JSON number without needless zeros (28589, 0.36) and with ten decimals at most: averages have no end."""
+    value = round(value, 10)
     return int(value) if value == value.to_integral_value() else value.normalize()
 
 

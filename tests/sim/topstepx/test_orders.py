@@ -310,6 +310,7 @@ def test_pages_of_v2_query(user):
     page = query(includeTotalCount=True)
     assert [row["id"] for row in page["orders"]] == ids[:19:-1] and page["totalCount"] == 120
     assert [row["id"] for row in query(pageOffset=115, pageSize=500)["orders"]] == ids[4::-1]  # rows, not pages
+    assert len(query(pageSize=500)["orders"]) == 100
     assert len(query(filter={"contractId": "CON.F.US.MES.Z26"})["orders"]) == 100  # it does not filter
     assert query(filter={"statuses": [2]}) == {
         "orders": [],
@@ -341,7 +342,9 @@ def test_position_rows(user):
     (row,) = user.ask("Position/searchOpen")["positions"]
     assert (row["type"], row["size"], row["averagePrice"]) == (2, 4, 4101.5)
     assert row["contractDisplayName"] == "MGC" + user.sim.contract("MGC")[-3:]
-    user.sim.deal("MGC", Side.BUY, 4)
+    user.sim.deal("MGC", Side.SELL, 2, "4102")
+    assert user.ask("Position/searchOpen")["positions"][0]["averagePrice"] == 4101.6666666667
+    user.sim.deal("MGC", Side.BUY, 6)
     assert user.ask("Position/searchOpen")["positions"] == []
 
 
