@@ -1,6 +1,7 @@
 """The parts of a bot that trades TopstepX, made from its settings."""
 
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from runtime.recovery import Decode
 from runtime.venue import CredentialsRefused, VenueClient, VenueStream
 from topstep_client import LIVE_URL, TopstepClient
 from topstep_frames import TopstepFrameReader
+from topstep_provider import TokenProvider
 from topstep_rest import RequestLimits
 from topstep_websocket import TopstepWebSocketClient
 from wiring.flatten import TopstepFlattener
@@ -50,6 +52,26 @@ def addresses_of(settings: Settings, simulator_url: str | None) -> Addresses:
     return Addresses(
         api_url, settings.market_hub_url or f"{hubs}/hubs/market", settings.user_hub_url or f"{hubs}/hubs/user"
     )
+
+
+class HubTokens:
+    """Access tokens for the hubs: each stream's thread fetches its own, over connections of its own."""
+
+    def __init__(self, client: TopstepClient) -> None:
+        self._client, self._mine = client, threading.local()
+
+    def _provider(self) -> TokenProvider:
+        if not hasattr(self._mine, "provider"):
+            self._mine.provider = self._client.token_provider()
+        provider: TokenProvider = self._mine.provider
+        return provider
+
+    def token(self) -> str:
+        """Raises VenueUnavailable."""
+        return self._provider()()
+
+    def refused(self) -> None:
+        self._provider().refused()
 
 
 class TopstepKit:
@@ -105,13 +127,15 @@ class TopstepKit:
         if rules.price_stream is None and rules.fill_stream is None:
             return None
         assert websocket is not None
+        tokens = HubTokens(client)
         has_user = rules.fill_stream is not None and not rules.dry_run  # a dry run's fills are made here
         return TopstepWebSocketClient(
             None if rules.price_stream is None else self._where.market_hub_url,
             self._where.user_hub_url if has_user else None,
             {market.instrument.contract_id: symbol for symbol, market in rules.markets.items()},
             client.account_id,
-            client.token_provider,
+            tokens.token,
+            tokens.refused,
             inbox,
             self._clock,
             reconnect_interval=websocket.reconnect_interval,
