@@ -133,6 +133,8 @@ class TopstepClient:
         try:
             return self._find_account()
         except CredentialsRefused:
+            if not self._chosen:
+                raise
             self._rest.pause(GONE_AGAIN_S)  # one odd answer must not end a bot
             return self._find_account()
 

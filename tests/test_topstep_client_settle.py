@@ -184,7 +184,7 @@ def test_no_time_is_unavailable(answer: Any):
 
 
 def test_the_clock_is_asked_again_once_when_the_connection_breaks():
-    (offset,), _, made = pings(lambda clock, number: CLOSE if number == 0 else pong(NOW_MS))
+    (offset,), _, made = pings(lambda clock, number: CLOSE if number == 0 else pong(clock.now_ms()))
     assert abs(offset.offset_ms) <= 1000
     assert [what for what, _ in made.asked] == ["Status/ping"] * 2
 
