@@ -87,6 +87,8 @@ CASES: dict[str, tuple[tuple[list[Update], ...], list[BarRead], str, str | None,
                                   "real-time", "15.0 min"),
     "quotes late, trades fresh": ((stream("trades", 80), stream("quotes", QUARTER_MS), rest(300)), bars(0),
                                   "real-time", "real-time", "MGC real-time (lag 80 ms; REST"),
+    "quotes late, no trade lately": ((stream("trades", 80)[:20], stream("quotes", QUARTER_MS), rest(300)), bars(0),
+                                     "delayed", "real-time", "data come 15.0 min late"),
     "five seconds late": ((stream("trades", 5_000), stream("quotes", 5_000), rest(300)), bars(0), "lagging",
                           "real-time", "lag 5000 ms"),
     "a replay, then quotes": (
@@ -122,7 +124,9 @@ def test_a_clock_that_is_wrong_here(offset_ms: int, side: str, lag_ms: int, word
         *parts, rest(lag_ms, offset_ms=offset_ms), reads=bars(lag_ms, offset_ms=offset_ms), offset_ms=offset_ms
     )
     assert report.verdict == word and f"this machine's clock is 90.0 s {side} the venue's" in report.line
-    assert report.markets[0].sources["trades"].lag_ms == Lags(lag_ms, lag_ms, lag_ms, lag_ms)
+    [found] = report.markets
+    assert found.sources["trades"].lag_ms == Lags(lag_ms, lag_ms, lag_ms, lag_ms)
+    assert found.bar_age_s is not None and abs(found.bar_age_s * 1000 - lag_ms) <= MINUTE_MS
 
 
 def test_a_clock_nobody_could_compare_is_said() -> None:
@@ -157,6 +161,13 @@ def test_figures_of_a_source() -> None:
     assert trades.silence_s == pytest.approx(7.25, abs=0.26) and trades.lag_ms == Lags(80, 80, 80, 80)
     assert found.bar_age_s is not None and 14 * 60 - 30 < found.bar_age_s < 15 * 60
     assert found.sources["quotes"].lag_ms is None and found.sources["quotes"].silence_s == SECONDS
+
+
+def test_what_may_be_a_replay_is_counted_apart() -> None:
+    old = judged(REPLAY).markets[0].sources["trades"]
+    assert old.replayed == 3 and old.lag_ms is None
+    slow_start = judged(stream("trades", 20_000)[:20], stream("trades", 80)[20:]).markets[0].sources["trades"]
+    assert slow_start.replayed == 0 and slow_start.lag_ms is not None and slow_start.lag_ms.max == 20_000
 
 
 @pytest.mark.parametrize(
