@@ -229,11 +229,16 @@ def place_missing(turn: Turn, symbol: str, position: Position) -> ExitReason | N
 
 def expects_child(market: MarketState) -> bool:
     """Whether an entry with a bracket has filled whose stop has not been seen yet."""
-    parents = [r for r in market.orders.values() if r.order.bracket is not None and r.filled_size > 0]
-    tags = {f"{record.order.client_id}-SL" for record in parents}
-    ids = {record.order_id for record in parents if record.order_id is not None}
-    known = (r for r in market.orders.values() if r.purpose is Purpose.STOP)
-    return bool(parents) and not any(r.order.client_id in tags or r.parent_id in ids for r in known)
+    stops = [record for record in market.orders.values() if record.purpose is Purpose.STOP]
+    tags = {record.order.client_id for record in stops}
+    parents = {record.parent_id for record in stops}
+    return any(
+        record.order.bracket is not None
+        and record.filled_size > 0
+        and f"{record.order.client_id}-SL" not in tags
+        and (record.order_id is None or record.order_id not in parents)
+        for record in market.orders.values()
+    )
 
 
 def instrument_of(turn: Turn, symbol: str) -> Instrument:

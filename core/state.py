@@ -71,8 +71,9 @@ class OrderRecord(msgspec.Struct, frozen=True):
 
     @property
     def is_in_air(self) -> bool:
-        """Whether its outcome is still to come; an order that the venue shows working has had its answer."""
-        return self.is_live and self.seen_ms is None
+        """Whether an answer is still to come; a stop that the venue shows working, unchanged, has had it."""
+        works = self.seen_ms is not None and self.cancel_ms is None and self.wanted is None
+        return self.is_live and not works
 
     @property
     def size_left(self) -> Decimal:

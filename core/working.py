@@ -105,6 +105,7 @@ def _follow(turn: Turn, record: OrderRecord, order: WorkingOrder, listed: bool) 
             record, order=now, wanted=wanted, status=OrderStatus.ACCEPTED, order_id=order.order_id, final_ms=None,
             settle_ms=None, seen_ms=record.seen_ms or turn.now_ms, accepted_ms=record.accepted_ms or turn.now_ms,
             parent_id=order.parent_id or record.parent_id,
+            cancel_ms=None if record.status.is_final else record.cancel_ms,
         ),
     )  # fmt: skip
 
@@ -163,6 +164,8 @@ def meet_foreign(turn: Turn, symbol: str, foreign: tuple[WorkingOrder, ...]) -> 
             text="set by hand: it protects the position, and the bot places none of its own" if covers
             else "not of this bot: it is left alone, and nothing is entered here while it works",
         )  # fmt: skip
+    if known - {order.order_id for order in foreign}:
+        turn.dirty(symbol, gone_ms=turn.now_ms)  # it may have filled: look before a stop takes its place
     if foreign != market.foreign:
         turn.change(symbol, foreign=foreign)
 
@@ -188,7 +191,8 @@ def on_update(turn: Turn, event: OrderUpdate) -> None:
     record = records.find_record(market, event.client_id, event.order_id)
     if record is None:
         if event.status.is_final and any(o.order_id == event.order_id for o in market.foreign):
-            turn.dirty(symbol, foreign=tuple(o for o in market.foreign if o.order_id != event.order_id))
+            left = tuple(order for order in market.foreign if order.order_id != event.order_id)
+            turn.dirty(symbol, foreign=left, gone_ms=turn.now_ms)
             records.look(turn, "an order that is not ours has ended")
         return
     if record.order_id is None:

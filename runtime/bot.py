@@ -382,7 +382,7 @@ class Bot:
             self._stop_by_ms = now_ms + STOP_MS
             log.info(line("stopping", {"reason": self._stop.reason}))
             self.take([StopRequested(received_ms=now_ms)])
-        in_air = any(record.is_live for market in self.state.markets.values() for record in market.orders.values())
+        in_air = any(record.is_in_air for market in self.state.markets.values() for record in market.orders.values())
         naked = any(unprotected_side(market) is not None for market in self.state.markets.values())
         return now_ms >= self._stop_by_ms or not (in_air or naked)
 

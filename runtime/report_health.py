@@ -176,6 +176,8 @@ def build(
         if symbol in state.markets
     }
     records = [record for market in state.markets.values() for record in market.orders.values() if record.is_live]
+    stops = {stop.order_id for market in state.markets.values() for stop in market.stops}
+    others = [record for record in records if record.order_id not in stops]
     equity = equity_now(state, rules)
     address_used, address_cap = address_budget(state)
     return HealthSnapshot(
@@ -187,7 +189,7 @@ def build(
         websocket=stream_health(state, stream_status, now_ms),
         markets=markets,
         orders=OrdersHealth(
-            open=sum(len(market.stops) for market in state.markets.values()) + len(records),
+            open=len(stops) + len(others),
             unknown=sum(record.status is OrderStatus.UNKNOWN for record in records),
             by_status=dict(order_counts),
         ),

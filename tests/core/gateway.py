@@ -29,7 +29,7 @@ D = Decimal
 ZERO = Decimal(0)
 TICK = D("0.1")
 FEE = D("0.96")
-MGC = Instrument("MGC", 0, D(1), tick_size=TICK, multiplier=D(10), contract_id="CON.F.US.MGC.Z26")
+MGC = Instrument("MGC", 0, D(1), tick_size=TICK, multiplier=D(10), contract_id="CON.F.US.MGC.Z26", has_margin=False)
 EXITS = ExitRules(
     stop_loss=Distance(ticks=D(40)),
     take_profit=Distance(ticks=D(80)),
