@@ -81,6 +81,8 @@ def test_delayed_data_are_old_and_say_so(what, rest_is_late, hub_is_late):
         body |= {"endTime": "2099-01-01T00:00:00Z", "unitNumber": 1, "limit": 1, "includePartialBar": True}
         (bar,) = user.call("History/retrieveBars", **body)["bars"]
         assert (bar["c"] == 4100) is bool(rest_is_late) and abs(age_s(bar["t"]) - 900 * rest_is_late) < 10
+        (day,) = user.call("History/retrieveBars", **body | {"unit": 4})["bars"]
+        assert (day["c"] == 4100) is bool(rest_is_late)  # nor does a longer bar know what is to come
         trade = hub.until("GatewayTrade")[1][0]
         assert (trade["price"] == 4100) is bool(hub_is_late)
         assert abs(age_s(trade["timestamp"]) - 900 * hub_is_late) < 10
