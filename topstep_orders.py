@@ -10,12 +10,20 @@ import msgspec
 
 import topstep_shapes as shapes
 import topstep_wire as wire
-from core.messages import CancelAnswered, Modify, ModifyAnswered, OrderRejected, RejectReason
+from core.messages import (
+    CancelAnswered,
+    CloseAnswered,
+    CloseContract,
+    Modify,
+    ModifyAnswered,
+    OrderRejected,
+    RejectReason,
+)
 from core.model import Instrument, Order
 from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
 from runtime.warm_http import NETWORK_ERRORS, Answer
-from topstep_rest import Envelope, Refusal, TopstepRest, network_text
+from topstep_rest import Envelope, Refusal, TopstepRest, checked, network_text
 from topstep_wire import Said, Verdict
 
 SEARCH_OPEN, SEARCH_BY_ID = "Order/searchOpen", "Order/searchById"
@@ -125,6 +133,37 @@ class OrderDesk:
         body = wire.modify_body(account_id, action, instrument)
         said = self._write(wire.MODIFY, body)
         return wire.modify_answer(action.symbol, action.order_id, said, self._clock.now_ms())
+
+    def close_outside(self, account_id: int, action: CloseContract) -> CloseAnswered:
+        """Cancel what works in the contract, then close it; what cannot be cancelled in time does not keep us (2.11).
+
+        Raises as _write().
+        """
+        problems = self._sweep(account_id, action)
+        closed = self.close(account_id, action.contract_id, None)
+        if closed.text.startswith("PositionNotFound"):  # what was to be cancelled had filled and closed it
+            closed = Closed(True, "")
+        if problems:  # an order left behind would open a new position (page 2.7)
+            problems = self._sweep(account_id, action)
+        error = "; ".join(filter(None, [closed.text, *problems]))
+        return CloseAnswered(
+            received_ms=self._clock.now_ms(),
+            symbol=action.symbol,
+            contract_id=action.contract_id,
+            done=closed.done,
+            error=error or None,
+        )
+
+    def _sweep(self, account_id: int, action: CloseContract) -> list[str]:
+        """Cancel every working order of the contract; what went wrong, [] when none is left."""
+        try:
+            answer = self._rest.ask_now(SEARCH_OPEN, {"accountId": account_id}, OrdersAnswer)
+            rows = checked(SEARCH_OPEN, shapes.present, answer.orders, "orders")
+        except VenueUnavailable as e:
+            return [str(e)]
+        ids = [row.id for row in rows if row.contractId == action.contract_id and row.status not in shapes.TERMINAL]
+        answers = [self.cancel(account_id, action.symbol, order_id) for order_id in ids]
+        return [f"order {answer.order_id} not cancelled: {answer.error}" for answer in answers if not answer.gone]
 
     def close(self, account_id: int, contract_id: str, size: Decimal | None) -> Closed:
         """Raises ValueError for a size that is no number of contracts, and as _write()."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from core.messages import Modify, OrderAccepted, OrderRejected, OrderUnknown, RejectReason
+from core.messages import CloseContract, Modify, OrderAccepted, OrderRejected, OrderUnknown, RejectReason
 from core.model import ZERO, Bracket, Order, OrderStatus, OrderType, Side, TimeInForce
 from runtime.clock import ManualClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
@@ -424,6 +424,7 @@ def test_without_the_account_nothing_is_sent(clock: ManualClock, fault: Any):
         assert isinstance(said, OrderRejected) and said.text.startswith("not executed")
         assert not client.cancel("MGC", 5, 1).gone
         assert client.modify(Modify("MGC", 5, None, D(4100), None, "")).done is None
+        assert client.close_outside(OUTSIDE).done is None
         assert isinstance(client.settle(EXIT, 0), OrderUnknown)
         with pytest.raises((VenueUnavailable, CredentialsRefused)):
             client.close_contract(MGC)
@@ -643,6 +644,54 @@ def test_a_close_without_a_clear_answer_is_open(bench: Bench, answer: Any, done:
     bench.says("Position/closeContract", answer)
     assert bench.client.close_contract(MGC).done is done
     assert len(bench.sent()) == 1
+
+
+OUTSIDE = CloseContract("CL", "CON.F.US.CLE.Z26", "MAXIMUM_LOSS")
+
+
+def outside(order_id: int, **changes: Any) -> dict[str, Any]:
+    return row(1, order_id, contractId=OUTSIDE.contract_id, **changes)
+
+
+def test_a_contract_outside_the_config_is_cleared_and_closed_in_this_order(bench: Bench):
+    ended: set[int] = set()
+
+    def cancel(body: Any) -> Any:
+        ended.add(body["orderId"])
+        return ok()
+
+    bench.says("Order/searchOpen", ok(orders=[outside(7), row(1, 8), outside(9)]))
+    bench.says("Order/cancel", cancel)
+    bench.says("Order/searchById", lambda body: ok(order=outside(body["orderId"]) | {"status": 3}))
+    bench.says("Position/closeContract", ok())
+    said = bench.client.close_outside(OUTSIDE)
+    assert (said.symbol, said.contract_id, said.done, said.error) == ("CL", OUTSIDE.contract_id, True, None)
+    assert ended == {7, 9}, "what works in other contracts is left alone"
+    assert [what for what, _ in bench.sent()][-1] == "Position/closeContract"
+
+
+def test_a_stop_that_filled_meanwhile_has_closed_it(bench: Bench):
+    bench.says("Position/closeContract", no(2))
+    assert bench.client.close_outside(OUTSIDE).done is True
+
+
+@pytest.mark.parametrize("listing", [Http(500), ok(orders=None), ok(orders=[outside(7)])])
+def test_orders_that_will_not_go_do_not_keep_it_from_being_closed_and_are_swept_again(bench: Bench, listing: Any):
+    bench.says("Order/searchOpen", listing)
+    bench.says("Order/cancel", ok())
+    bench.says("Order/searchById", ok(order=outside(7)))
+    bench.says("Position/closeContract", ok())
+    said = bench.client.close_outside(OUTSIDE)
+    assert said.done is True and said.error
+    kinds = [what for what, _ in bench.sent()]
+    assert kinds.count("Position/closeContract") == 1 and kinds.count("Order/searchOpen") == 2
+
+
+@pytest.mark.parametrize("answer, done", [(no(5, "no"), False), (no(6), None), (CLOSE, None), (Http(401), False)])
+def test_what_closing_outside_is_answered(bench: Bench, answer: Any, done: bool | None):
+    bench.says("Position/closeContract", answer)
+    said = bench.client.close_outside(OUTSIDE)
+    assert said.done is done and said.error
 
 
 def test_basics_are_whole():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.messages import Modify, OrderAccepted, OrderRejected, OrderSettled, OrderUnknown, RejectReason
+from core.messages import CloseContract, Modify, OrderAccepted, OrderRejected, OrderSettled, OrderUnknown, RejectReason
 from core.model import Bracket, Order, OrderStatus, OrderType, Side, TimeInForce
 from runtime.clock import ManualClock, SystemClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
@@ -162,6 +162,18 @@ def test_closing_leaves_children_working(sim: TopstepxSim, client: TopstepClient
     seen(sim, lambda: sim.position("MGC") == 0)
     assert len(client.working_orders().orders) == 2
     assert client.close_contract(contract).text.startswith("PositionNotFound")
+
+
+def test_a_position_outside_the_config_is_cleared_and_closed(sim: TopstepxSim, client: TopstepClient):
+    sim.set_price("MNQ", 29_500)
+    sim.place("MNQ", Side.BUY, 2, stop_ticks=-40, target_ticks=80)
+    seen(sim, lambda: sim.position("MNQ") == 2 and len(sim.orders()) == 2)
+    (held,) = client.account().positions
+    assert (held.symbol, held.multiplier) == ("MNQ", D(2))
+    said = client.close_outside(CloseContract(held.symbol, held.contract_id, "test"))
+    assert (said.done, said.error) == (True, None)
+    seen(sim, lambda: sim.position("MNQ") == 0)
+    assert sim.orders() == []
 
 
 @pytest.mark.parametrize(
