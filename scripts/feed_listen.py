@@ -28,7 +28,7 @@ from runtime.venue import VenueClient, VenueUnavailable
 from scripts.feed_samples import BarRead, Listening, Update
 
 LOOK_S = 0.2
-READ_EVERY_MS = 5_000  # clock and bars
+READ_EVERY_MS = 10_000  # clock and bars; TopstepX gives 50 bar requests in 30 s to prices and bars together
 BAR_MS = 60_000
 TROUBLES_KEPT = 8
 

@@ -2,7 +2,8 @@
 
     python scripts/test_websocket_data.py [--config FILE] [--seconds 30] [--symbol SYMBOL ...] [--json]
 
-Places no orders. Exit codes: 0 real-time; 1 not; 2 bad config or usage; 3 credentials refused.
+Places no orders. On TopstepX run it before the bot, not beside it: both share one login's limits.
+Exit codes: 0 real-time; 1 not; 2 bad config or usage; 3 credentials refused.
 """
 
 import argparse
