@@ -233,8 +233,9 @@ class Hubs:
         if record is None:
             return
         if kind == "GatewayQuote":
-            old = self.venue.faults.take("old_first_quote")
-            self._event(client, kind, [contract.id, first_quote(record, self._shift_us(old))])
+            shift_us = self._shift_us("old_first_quote") or self._shift_us("stale_quotes", "delayed_data")
+            self.venue.faults.take("old_first_quote")
+            self._event(client, kind, [contract.id, first_quote(record, shift_us)])
         elif kind == "GatewayDepth":
             levels = 100 if self.venue.faults.on("large_depth") else 5
             self._event(client, kind, [contract.id, depth_snapshot(record, levels)])
@@ -245,21 +246,20 @@ class Hubs:
         """A moment of one contract as quote, prints and depth; quotes only what has changed."""
         contract_id = record.contract.id
         before, self._latest[contract_id] = self._latest.get(contract_id), record
-        shift_us = self._shift_us(None)
         if listeners := self._listening("GatewayQuote", contract_id):
+            shift_us = self._shift_us("stale_quotes", "delayed_data")
             row = quote_row(None if before is None else before.quote, record, shift_us, self._frozen(contract_id))
             if row is not None:
                 self._tell(listeners, "GatewayQuote", [contract_id, row])
         if record.prints and (listeners := self._listening("GatewayTrade", contract_id)):
-            self._tell(listeners, "GatewayTrade", [contract_id, trade_rows(record, shift_us)])
+            self._tell(listeners, "GatewayTrade", [contract_id, trade_rows(record, self._shift_us("delayed_data"))])
         if listeners := self._listening("GatewayDepth", contract_id):
             self._tell(listeners, "GatewayDepth", [contract_id, depth_rows(record)])
 
-    def _shift_us(self, old: JSON | None) -> int:
-        """How far back the times in market data lie."""
-        faults = self.venue.faults
-        delayed, stale = faults.on("delayed_data", hub="market"), faults.on("stale_quotes")
-        fault = old or stale or delayed
+    def _shift_us(self, *faults: str) -> int:
+        """How far back the times in market data lie, by the first of these faults that is on."""
+        on = (self.venue.faults.on(name, hub="market") for name in faults)
+        fault = next((each for each in on if each is not None), None)
         return 0 if fault is None else -int(fault.get("ms", 900_000)) * 1_000
 
     def _frozen(self, contract_id: str) -> tuple[int | None, bool]:
