@@ -394,18 +394,18 @@ def test_reads_leave_a_reserve_and_wait_for_their_turn(mocked, clock: ManualCloc
 
 
 @pytest.mark.parametrize("trouble", [CLOSE, RESET, STALL, (http(ok())[:-5], STALL), (http(ok())[:-5], DRIP)])
-def test_a_body_that_does_not_come_is_unavailable_within_its_bound(trouble: Reply):
+def test_a_body_that_does_not_come_is_unavailable_within_its_bound(clock: ManualClock, trouble: Reply):
     answers = Answers(Account__search=trouble)
     with loopback_venue(answers.play) as venue, pytest.raises(VenueUnavailable, match="Account/search") as fault:
-        client_of(venue.url, timeouts=SHORT).check_credentials()
+        client_of(venue.url, clock, timeouts=SHORT).check_credentials()
     assert hidden(str(fault.value))
 
 
-def test_nobody_there_is_unavailable():
+def test_nobody_there_is_unavailable(clock: ManualClock):
     with loopback_venue(lambda path, body: CLOSE) as venue:
         url = venue.url
     with pytest.raises(VenueUnavailable, match="connection failed"):
-        client_of(url).check_credentials()
+        client_of(url, clock).check_credentials()
 
 
 @pytest.mark.parametrize("url", ["http://api.topstepx.com", "ftp://127.0.0.1", "https://me:pw@host", "https://"])
