@@ -1,6 +1,7 @@
 """The window into the bot: /health, /metrics, the page, logs/status.json, and notifications. Real sockets, port 0."""
 
 import http.server
+import io
 import json
 import logging
 import queue
@@ -16,7 +17,9 @@ import msgspec
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
+from commands import status_table
 from runtime import snapshot as snapshot_module
 from runtime import status_page
 from runtime.clock import ManualClock
@@ -420,6 +423,15 @@ def test_a_foreign_file_is_not_a_status(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="is not a status file"):
         read_status(tmp_path / "status.json")
+
+
+def test_the_status_command_shows_every_source() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(status_table(snap(), 0.5))
+    text = console.export_text()
+    assert "50000.0 (real-time, 0.2 s old)" in text
+    assert "trades real-time, lag 85 ms, 12.5 a second, newest 0.2 s ago" in text
+    assert "quotes lagging, lag 9000 ms" in text and "REST" not in text
 
 
 # --- notifications --------------------------------------------------------------------------------------------------
