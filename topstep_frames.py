@@ -256,7 +256,8 @@ def _merged(before: _Best, wire: shapes.WireQuote, received_ms: int) -> _Best:
     if updated_ms > before.updated_ms:
         return _Best(bid, ask, updated_ms, updated_ms, stamped_ms)
     known = _Best(bid, ask, before.time_ms, before.updated_ms, before.stamped_ms, before.moved or changed)
-    if updated_ms == 0 or (known.moved and stamped_ms - known.stamped_ms >= FROZEN_MS > 0 < known.stamped_ms):
+    is_stuck = known.moved and known.stamped_ms > 0 and stamped_ms - known.stamped_ms >= FROZEN_MS
+    if updated_ms == 0 or is_stuck:
         known.time_ms = max(known.time_ms, stamped_ms)  # the other clock, when this one is missing or stuck
     return known
 

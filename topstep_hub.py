@@ -52,7 +52,7 @@ class Timing(msgspec.Struct, frozen=True):
     market_s: float = 5.0  # least silence of an open market worth a question
     market_s_first: float = 15.0  # the same before its rhythm is known (page 3.5)
     market_s_max: float = 600.0
-    repair_s: float = 5.0  # data after a subscription was renewed
+    repair_s: float = 3.0  # data after a subscription was renewed
     beat_s: float = 4.0  # between WebSocket pings, which a server must answer whatever the hub does
     beaten_s: float = 4.0  # for that answer
     renew_s: float = 6 * 3600.0  # age at which a connection is made anew, with a fresh token, while markets are closed
@@ -204,7 +204,8 @@ class HubDialect:
 
     def _event(self, record: Record, raw: bytes, received_ms: int, now_s: float) -> tuple[AnyEvent, ...]:
         if record.target == LOGOUT:
-            log.warning("hub_logout hub=%s the venue speaks of a logout", self.kind)
+            if self._spent is None:  # once a connection
+                log.warning("hub_logout hub=%s the venue speaks of a logout", self.kind)
             self._spent = self._used  # if the connection ends, the next one begins with a fresh token
             return ()
         if not self._knows(record.target):

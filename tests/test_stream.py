@@ -307,6 +307,32 @@ def test_send_budget_stays_below_two_thousand_a_minute():
 # --- what the wire brings -------------------------------------------------------------------------------------------
 
 
+def test_a_dialect_may_cut_messages_and_say_what_is_kept(server, start):
+    stream, inbox, dialect = start(server.url)
+    conn = come_up(server, inbox)
+    dialect.cut = lambda message: message.split(b" ")
+    dialect.kept = b"kept"
+    stream.reconnect("cut from now on")
+    expect(inbox, StreamDown)
+    conn = come_up(server, inbox)
+    conn.send("tick junk tick ok")
+    assert [expect(inbox, Frame).raw for _ in range(2)] == [b"kept", b"kept"]
+    assert stream.status().bad_frames == 1  # one bad message costs its neighbours nothing
+
+
+@pytest.mark.parametrize("settled_s, attempts", [(0.0, [1, 1, 1]), (30.0, [1, 2, 3])])
+def test_a_connection_that_stays_up_was_of_use(server, start, monkeypatch, settled_s, attempts):
+    monkeypatch.setattr(stream_module, "SETTLED_S", settled_s)
+    stream, inbox, _ = start(server.url)
+    for attempt in attempts:
+        conn = come_up(server, inbox)
+        deadline_s = time.monotonic() + WAIT_S
+        while settled_s == 0 and stream.status().attempt and time.monotonic() < deadline_s:
+            time.sleep(0.001)
+        conn.drop()
+        assert expect(inbox, StreamDown).attempt == attempt
+
+
 def test_half_a_frame_and_then_the_end(server, start):
     _, inbox, _ = start(server.url)
     conn = come_up(server, inbox)
@@ -459,9 +485,13 @@ def test_an_upgrade_that_drips_is_bounded(server, start, monkeypatch):
 def test_no_token_reaches_a_log_or_an_event(server, start, caplog):
     caplog.set_level(logging.DEBUG)
     answer_http(server, b"HTTP/1.1 401 Unauthorized\r\nSet-Cookie: session=geheim\r\n\r\n")
-    _, inbox, _ = start(server.url + "?access_token=geheim")
+    _, inbox, dialect = start(server.url + "?access_token=geheim")
     down = expect(inbox, StreamDown)
     assert "HTTP 401" in down.error
+    assert dialect.statuses == [401]
+    come_up(server, inbox).close(1008, b"no geheim of mine")
+    down = expect(inbox, StreamDown)
+    assert "1008" in down.error
     assert "geheim" not in down.error + caplog.text
 
 
