@@ -417,6 +417,7 @@ def test_topstepx_fifteen_minutes_late(
         ("refuse_sockets", {}, 1, "the stream did not come up"),
         ("frozen_timestamp", {}, 0, "real-time: MGC real-time (lag"),
         ("frozen_timestamp", {"last_updated": True}, 0, "the venue's time in quotes stands still"),
+        ("stale_quotes", {"ms": QUARTER_MS}, 0, "real-time: MGC real-time (lag"),
         ("clock_skew", {"ms": 90_000}, 0, "s behind the venue's, which is corrected for"),
     ],
 )
