@@ -16,8 +16,8 @@ MARKET_DATA = (b'"GatewayQuote"', b'"GatewayTrade"')
 
 
 def settings(sim: TopstepxSim) -> dict[str, Any]:
-    """A strategy that wants in every few seconds."""
-    strategy = {"name": "ema_cross", "fast": 2, "slow": 3}
+    """A strategy that wants in at every bar."""
+    strategy = {"name": "always_long"}
     exits = {"stop_loss_ticks": 40}
     market = {"symbol": "MGC", "timeframe": "1s", "strategy": strategy, "size": {"quantity": 1}, "exits": exits}
     return {
