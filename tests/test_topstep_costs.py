@@ -9,7 +9,7 @@ import pytest
 from topstep_costs import commission, side_cost
 from topstep_symbols import name_of_other, ticker
 
-CATALOGUE = Path("/work/shared/data/topstepx/Contract_available.json")
+CATALOGUE = Path(__file__).resolve().parents[2] / "shared/data/topstepx/Contract_available.json"
 
 
 @pytest.mark.parametrize(

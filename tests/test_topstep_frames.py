@@ -33,7 +33,7 @@ from tests.topstep_hub import (
 from topstep_frames import TopstepFrameReader, completed
 from topstep_numbers import millis, number
 
-RECORDED = Path("/work/shared/data/topstepx/hub_frames.jsonl")
+RECORDED = Path(__file__).resolve().parents[2] / "shared/data/topstepx/hub_frames.jsonl"
 
 
 @pytest.fixture
@@ -231,6 +231,14 @@ def test_what_is_kept_is_one_json_object_with_the_venues_bytes_in_front():
     _, (kept,) = _live([text])
     assert kept.startswith(text.strip()[:-1].encode())
     assert json.loads(kept)["known"] == {"quote": [None, 4100.2, 1_787_172_691_434]}
+
+
+def test_where_a_book_begins_is_kept():
+    texts = [event("GatewayDepth", MGC, [level(2, price, 1)]) for price in (99, 98)]
+    events, kept = _live([texts[0], None, texts[1]])  # a new connection between them
+    assert [len(e[0].bids) for e in events] == [1, 1]
+    again = TopstepFrameReader(ACCOUNT, CONTRACTS)
+    assert [again.read(raw, NOW) for raw in kept] == events
 
 
 def test_a_multiplier_is_kept_with_its_position():
