@@ -418,6 +418,17 @@ def test_partial_fills_and_a_pair_that_covers_what_has_filled(user):
     user.sim.wait_until(lambda: [c["size"] for c in user.children(entry)] == [5, 5])
 
 
+def test_a_target_that_fills_in_parts_keeps_the_stop_until_the_last(user):
+    _, stop, target = user.open_bracket(size=4)
+    user.sim.fault("partial_fill", ms=60_000)
+    user.sim.trade("MGC", "4108.2")
+    assert user.look(target["id"])["fillVolume"] == 2 and user.sim.position("MGC") == 2
+    user.sim.advance(1_000)
+    assert (user.status(stop["id"]), user.look(stop["id"])["size"]) == (1, 4)
+    user.sim.advance(60_000)
+    assert user.status(target["id"]) == 2 and user.settle(stop["id"], 3)
+
+
 # --- by hand ----------------------------------------------------------------------------------------------------------
 
 
