@@ -20,7 +20,7 @@ class _Contract(Envelope):
 
 
 class ContractBook:
-    """One for all clones. Its dictionaries are replaced as a whole, so other threads read them without a lock."""
+    """One for all clones, without a lock: what is known only grows, and what is in use is replaced as a whole."""
 
     def __init__(self, configured: Collection[str], instruments: dict[str, Instrument] | None = None) -> None:
         self.configured = frozenset(configured)
@@ -28,7 +28,7 @@ class ContractBook:
         self._rows: dict[str, shapes.Contract] = {}
 
     def learn(self, rows: Iterable[shapes.Contract]) -> None:
-        self._rows = {**self._rows, **{row.id: row for row in rows}}
+        self._rows.update({row.id: row for row in rows})  # in place: two threads may learn at once
 
     def row(self, contract_id: str) -> shapes.Contract | None:
         return self._rows.get(contract_id)
