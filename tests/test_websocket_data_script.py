@@ -294,7 +294,8 @@ def test_the_same_for_programs(sim: SimServer, run: Run) -> None:
     assert run.report["verdict"] == "real-time" and [m["symbol"] for m in run.report["markets"]] == ["ETH", "BTC"]
     sources = run.report["markets"][1]["sources"]
     assert {name: source["verdict"] for name, source in sources.items()} == dict.fromkeys(sources, "real-time")
-    assert 0 <= sources["quotes"]["lag_ms"]["p50"] <= sources["quotes"]["lag_ms"]["p99"] < 3_000
+    lags = sources["quotes"]["lag_ms"]
+    assert -500 < lags["p50"] <= lags["p95"] <= lags["p99"] <= lags["max"] < 3_000  # the offset is known to a little
     assert sources["quotes"]["per_s"] > 1 and sources["quotes"]["silence_s"] < 4
     assert run.report["markets"][1]["bar_age_s"] == 0 and run.report["markets"][1]["price_gap"] is not None
 
