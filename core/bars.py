@@ -69,10 +69,35 @@ def add_venue_bar(market: MarketState, bar: Bar) -> tuple[MarketState, bool]:
     return msgspec.structs.replace(market, bars=bars, forming=bar), True
 
 
-def load_history(market: MarketState, bars: tuple[Bar, ...], venue_now_ms: int) -> tuple[MarketState, bool]:
-    """Replace the series with the venue's; True when it holds a closed bar newer than the newest one known."""
+def load_history(
+    market: MarketState, bars: tuple[Bar, ...], venue_now_ms: int, from_trades: bool = False
+) -> tuple[MarketState, bool]:
+    """Replace the series with the venue's; True when it holds a closed bar newer than the newest one known.
+
+    What was built from trades that the read did not know yet (`from_trades`) stays behind it.
+    """
     closed = tuple(bar for bar in bars if bar.close_ms < venue_now_ms)[-KEPT:]
     forming = bars[-1] if bars and bars[-1].close_ms >= venue_now_ms else None
+    if from_trades:
+        last_ms = closed[-1].open_ms if closed else 0
+        forming = newest(forming, market.forming)
+        if forming is not None and forming.open_ms <= last_ms:
+            forming = None
+        closed = (*closed, *(bar for bar in market.bars if bar.open_ms > last_ms))[-KEPT:]
     newest_known = market.bars[-1].open_ms if market.bars else 0
     is_news = bool(closed) and closed[-1].open_ms > newest_known
     return msgspec.structs.replace(market, bars=closed, forming=forming), is_news
+
+
+def newest(read: Bar | None, built: Bar | None) -> Bar | None:
+    """The bar that forms now, from a read and from trades that may be newer."""
+    if read is None or built is None or read.open_ms != built.open_ms:
+        known = [bar for bar in (read, built) if bar is not None]
+        return max(known, key=lambda bar: bar.open_ms, default=None)
+    return msgspec.structs.replace(
+        read,
+        high=max(read.high, built.high),
+        low=min(read.low, built.low),
+        close=built.close,
+        volume=max(read.volume, built.volume),
+    )

@@ -31,7 +31,9 @@ def on_history(turn: Turn, history: BarHistory) -> None:
     if market is None:
         return
     first = not market.bars
-    market, is_news = bars.load_history(market, history.bars, turn.venue_now_ms)
+    market, is_news = bars.load_history(
+        market, history.bars, turn.venue_now_ms, turn.market_rules(history.symbol).bars_from_trades
+    )
     turn.put(market)
     if is_news and not first:
         on_bar_close(turn, history.symbol)

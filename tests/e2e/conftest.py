@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from sim.server import SimServer
+from sim.topstepx_sim import TopstepxSim
+from tests.e2e import futures
 from tests.e2e.harness import (
     ACCOUNT,
     KEY,
@@ -44,10 +46,16 @@ def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 @pytest.fixture
 def bot(sim: SimServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., BotThread]]:
     """Makes a bot on a thread: `bot(**changes of the config)`. Stopped at the end, and its log looked through."""
+    yield from bots(lambda changes: config(sim, **changes), tmp_path, monkeypatch)
+
+
+def bots(
+    config_of: Callable[[dict[str, Any]], dict[str, Any]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., BotThread]]:
     made: list[BotThread] = []
 
     def make(**changes: Any) -> BotThread:
-        made.append(BotThread(tmp_path, config(sim, **changes), monkeypatch))
+        made.append(BotThread(folder, config_of(changes), monkeypatch))
         return made[-1]
 
     yield make
@@ -72,3 +80,16 @@ def process(sim: SimServer, tmp_path: Path) -> Iterator[Callable[..., BotProcess
     for one in made:
         one.close()
         one.log.check()
+
+
+@pytest.fixture
+def gateway() -> Iterator[TopstepxSim]:
+    with TopstepxSim(seed=1) as server:
+        server.move("MGC", "4100")
+        yield server
+
+
+@pytest.fixture
+def desk(gateway: TopstepxSim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., BotThread]]:
+    """Makes a bot on the simulated TopstepX: `desk(**changes of the config)`."""
+    yield from bots(lambda changes: futures.config(gateway, **changes), tmp_path, monkeypatch)

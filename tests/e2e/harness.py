@@ -33,6 +33,7 @@ from core.model import Side
 from hyperliquid_signing import Signer
 from hyperliquid_websocket import HyperliquidWebSocketClient
 from sim.server import SimServer
+from topstep_websocket import TopstepWebSocketClient
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
@@ -300,6 +301,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reconnect as soon as asked, for this venue does not count connections; and look at the clock more often."""
     quick = functools.partial(HyperliquidWebSocketClient, connect_spacing_s=0.05, poll_s=0.02)
     monkeypatch.setattr(wiring.hyperliquid, "HyperliquidWebSocketClient", quick)
+    quick_hubs = functools.partial(TopstepWebSocketClient, connect_spacing_s=0.05, poll_s=0.02)
+    monkeypatch.setattr(wiring.topstep, "TopstepWebSocketClient", quick_hubs)
     monkeypatch.setattr(runtime.bot, "TICK_MS", 100)
     monkeypatch.setattr(runtime.bot, "BUSY_TICK_MS", 100)
 
