@@ -152,7 +152,7 @@ def modify(
         price=order.price if level is None else level,
     )
     records.put_record(turn, msgspec.structs.replace(record, wanted=wanted, modify_ms=turn.now_ms))
-    turn.dirty(order.symbol)
+    turn.change(order.symbol, dirty_ms=max(turn.market(order.symbol).dirty_ms, turn.now_ms))  # older lists do not know
     turn.act(Modify(order.symbol, order_id, size, level, None, reason))
     turn.note(
         "INFO", "modify_sent", symbol=order.symbol, client_id=order.client_id, order_id=order_id, size=size,

@@ -85,20 +85,21 @@ class Pit:
 
     def snapshot(
         self, size: str = "0", entry: str = "4100", orders: tuple[WorkingOrder, ...] = (), ago_ms: int = 0,
-        more: tuple[VenuePosition, ...] = (), **changes: Any,
+        more: tuple[VenuePosition, ...] = (), ahead_ms: int = 0, **changes: Any,
     ) -> list[AnyAction]:  # fmt: skip
-        """An account read that was asked for `ago_ms` before now."""
+        """An account read that was asked for `ago_ms` before now; `ahead_ms`: its venue time, if that is misjudged."""
         self.later(2)
         held = (position(size, entry),) if D(size) else ()
         values: dict[str, Any] = {"balance": D(50_000), "has_open_pnl": False} | changes
         return self.feed(AccountSnapshot(
             equity=values["balance"], available=D(50_000), positions=(*held, *more), orders=orders,
-            requested_ms=self.now_ms - ago_ms, time_ms=self.now_ms - ago_ms, received_ms=self.now_ms, **values,
+            requested_ms=self.now_ms - ago_ms, time_ms=self.now_ms - ago_ms + ahead_ms, received_ms=self.now_ms,
+            **values,
         ))  # fmt: skip
 
-    def listing(self, *orders: WorkingOrder) -> list[AnyAction]:
+    def listing(self, *orders: WorkingOrder, ago_ms: int = 0) -> list[AnyAction]:
         self.later(2)
-        return self.feed(WorkingOrders(orders=orders, requested_ms=self.now_ms, received_ms=self.now_ms))
+        return self.feed(WorkingOrders(orders=orders, requested_ms=self.now_ms - ago_ms, received_ms=self.now_ms))
 
     def trade(self, price: str, after_ms: int = 1) -> list[AnyAction]:
         self.later(after_ms)

@@ -117,8 +117,12 @@ def test_one_stream_brings_both(name: str | None) -> None:
 
 @pytest.mark.parametrize("is_up", [True, False])
 def test_missing_fills_reconnect_the_stream_that_should_have_brought_them(pit: Pit, is_up: bool) -> None:
+    pit.wait(11_000)
+    pit.snapshot()
+    assert pit.state.gap_from_ms is None
     entry = pit.send_entry()
     pit.update(ENTRY, OrderStatus.FILLED, entry.client_id)
+    pit.fill(77, Side.BUY, "1", "4100")  # a newer fill is known
     if not is_up:
         down(pit, USER_HUB)
     actions = pit.wait(6_000)

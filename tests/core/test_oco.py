@@ -199,6 +199,26 @@ def test_a_stop_at_a_level_that_price_has_passed_is_an_exit(pit: Pit) -> None:
     assert pit.market.exit_reason is ExitReason.STOP_LOSS
 
 
+def test_a_stop_by_hand_that_vanishes_may_have_filled(pit: Pit) -> None:
+    by_hand = row(44, Side.SELL, "2", "4095")
+    pit.trade("4100")
+    pit.snapshot("2", orders=(by_hand,))
+    pit.later(3_000)
+    actions = pit.snapshot("2")  # positions may have been read before it filled
+    assert sent(actions) == [] and of(ReadAccount, actions)
+    assert [order.size for order in sent(pit.snapshot("2"))] == [D(2)]
+
+
+def test_a_list_from_before_a_child_was_told_does_not_end_it(pit: Pit) -> None:
+    entry = pit.send_entry()
+    pit.accept(entry, ENTRY)
+    pit.fill(ENTRY, Side.BUY, "2", "4100")
+    pit.later(50)
+    pit.works(children(entry)[0])
+    pit.listing(ago_ms=10)
+    assert len(pit.market.stops) == 1
+
+
 # --- size -------------------------------------------------------------------------------------------------------------
 
 
@@ -239,6 +259,30 @@ def test_a_target_filled_in_part_shrinks_the_stop(pit: Pit) -> None:
     actions = pit.fill(TARGET, Side.SELL, "1", "4108")
     assert [(m.order_id, m.size) for m in changes(actions)] == [(STOP, D(1))]
     assert pit.position.size == D(1)
+
+
+def test_a_stop_filled_in_part_keeps_what_it_has_filled(pit: Pit) -> None:
+    """A change names the whole size of the order, as the venue counts it."""
+    pit.enter()
+    pit.fill(STOP, Side.SELL, "1", "4096")
+    pit.fill(99, Side.BUY, "1", "4096")
+    actions = pit.snapshot("2", orders=listed(pit))
+    assert [m.size for m in changes(actions) if m.order_id == STOP] == [D(3)]
+
+
+def test_a_stop_that_filled_short_of_the_position_is_followed_by_one_for_the_rest(pit: Pit) -> None:
+    entry = pit.enter()
+    pit.fill(99, Side.BUY, "1", "4100")
+    assert sent(pit.fill(STOP, Side.SELL, "2", "4096")) == []  # not before the account is read
+    pit.quote("4097", "4097.2")
+    assert [order.size for order in sent(pit.snapshot("1", orders=(children(entry)[1],)))] == [D(1)]
+
+
+def test_a_hand_that_turns_round_leaves_no_order_on_its_own_side(pit: Pit) -> None:
+    pit.enter()
+    actions = pit.fill(99, Side.SELL, "4", "4100")
+    assert held(pit.market) == D(-2) and sorted(canceled_ids(actions)) == [STOP, TARGET]
+    assert pit.market.exit_reason is None
 
 
 @pytest.mark.parametrize("done", [None, False])
@@ -462,6 +506,46 @@ def test_an_entry_in_the_air_ends_before_the_close(pit: Pit) -> None:
     assert [order.size for order in exits(pit.snapshot("2"))] == [D(2)]
 
 
+def test_an_entry_that_may_fill_on_is_waited_for(pit: Pit) -> None:
+    entry = pit.send_entry()
+    pit.accept(entry, ENTRY)
+    pit.fill(ENTRY, Side.BUY, "1", "4100")
+    assert exits(leave(pit) + pit.wait(1_800)) == []
+    assert [order.size for order in exits(pit.wait(500))] == [D(1)]
+
+
+def test_an_exit_that_ended_without_a_fill_is_tried_again_later(pit: Pit) -> None:
+    pit.enter()
+    leave(pit)
+    pit.canceled(TARGET)
+    pit.canceled(STOP)
+    [close] = sent(pit.snapshot("2"))
+    pit.accept(close, 30)
+    [stop] = sent(pit.update(30, OrderStatus.CANCELED, left="2") + pit.snapshot("2"))
+    assert stop.type is OrderType.STOP and pit.market.exit_refusals == 1
+
+
+def test_a_hand_that_turns_round_while_the_exit_is_in_the_air_is_protected(pit: Pit) -> None:
+    pit.enter()
+    leave(pit)
+    pit.canceled(TARGET)
+    pit.canceled(STOP)
+    [close] = sent(pit.snapshot("2"))
+    [stop] = sent(pit.fill(99, Side.SELL, "4", "4100"))
+    assert close.side is Side.SELL and (stop.type, stop.side, stop.size) == (OrderType.STOP, Side.BUY, D(2))
+    assert exits(pit.wait(3_000)) == []
+
+
+def test_a_lid_that_was_closed_is_not_a_slow_venue(pit: Pit) -> None:
+    pit.enter()
+    leave(pit)
+    pit.canceled(TARGET)
+    pit.canceled(STOP)
+    pit.later(600_000)
+    assert exits(pit.wait(100)) == [] and "woke_up" in pit.names()
+    assert exits(pit.snapshot("2"))
+
+
 # --- left to the venue ------------------------------------------------------------------------------------------------
 
 
@@ -554,6 +638,17 @@ def test_what_the_read_tells_before_the_fill_is_no_hand(pit: Pit, fill_first: bo
     else:
         pit.snapshot("-2", "4096")
         pit.fill(STOP, Side.SELL, "2", "4096", time_ms=late_ms)
+    assert held(pit.market) == D(-2) and pit.market.exit_reason is ExitReason.FLIPPED
+
+
+def test_an_orphan_that_fired_is_no_hand(pit: Pit) -> None:
+    """A hand had closed; our stop filled before its cancel arrived, and the read tells of it before the fill does."""
+    pit.enter()
+    pit.trade("4096.5")
+    pit.fill(99, Side.SELL, "2", "4096.5")
+    pit.later(50)
+    pit.snapshot("-2", "4096", orders=())
+    pit.fill(STOP, Side.SELL, "2", "4096", time_ms=pit.market.snapshot_ms - 1)
     assert held(pit.market) == D(-2) and pit.market.exit_reason is ExitReason.FLIPPED
 
 

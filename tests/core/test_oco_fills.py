@@ -148,6 +148,38 @@ def test_a_fill_that_a_read_has_told_already(pit: Pit, after_ms: int, held_then:
     assert held(pit.market) == D(held_then)
 
 
+def test_a_misjudged_clock_hides_no_fill_of_an_entry(pit: Pit) -> None:
+    """The read was over before the entry was sent: it cannot know, whatever time it is given."""
+    pit.snapshot(ahead_ms=2_000)
+    entry = pit.send_entry()
+    pit.accept(entry, ENTRY)
+    pit.fill(ENTRY, Side.BUY, "2", "4100")
+    assert held(pit.market) == D(2)
+
+
+def test_of_two_orders_without_an_id_the_market_order_has_filled(pit: Pit) -> None:
+    pit.reject(pit.send_entry(), RejectReason.BRACKETS)
+    pit.snapshot()
+    entry = pit.send_entry()
+    pit.accept(entry, ENTRY)
+    pit.fill(ENTRY, Side.BUY, "2", "4100")  # its stop is on its way, unanswered
+    pit.feed(FlattenRequested(received_ms=pit.later()))
+    [close] = exits(pit.wait(1_300))
+    pit.fill(30, Side.SELL, "2", "4100")
+    pit.wait(HOLD_MS)
+    pit.update(30, OrderStatus.FILLED, close.client_id)
+    assert held(pit.market) == 0 and "position_flipped" not in pit.names()
+
+
+def test_news_of_a_stop_that_a_read_has_told_of_does_not_turn_the_position(pit: Pit) -> None:
+    """Positions were read after the stop had filled, orders before it."""
+    entry = pit.enter()
+    pit.snapshot(orders=children(entry))
+    pit.update(STOP, OrderStatus.FILLED)
+    pit.fill(STOP, Side.SELL, "2", "4096", time_ms=pit.market.snapshot_ms)
+    assert held(pit.market) == 0 and "position_flipped" not in pit.names()
+
+
 # --- restart ----------------------------------------------------------------------------------------------------------
 
 
@@ -191,9 +223,9 @@ def test_what_fired_meanwhile_leaves_nothing(pit: Pit) -> None:
 def test_an_exit_is_pursued_once_the_venue_has_been_asked(pit: Pit) -> None:
     entry = pit.enter()
     pit.feed(FlattenRequested(received_ms=pit.later()))
-    again, actions = restarted(pit)
+    again, actions = restarted(pit, after_ms=100)
     assert again.market.exit_reason is ExitReason.FLATTEN
-    actions += again.wait(3_000)
+    actions += again.wait(300)
     assert exits(actions) == [] and canceled_ids(actions) == []  # what it held is hearsay
     assert canceled_ids(again.snapshot("2", orders=children(entry))) == [TARGET, STOP]
 
@@ -229,6 +261,9 @@ def test_an_entry_in_the_air_is_settled_and_its_children_left_alone(pit: Pit) ->
 def test_reads_after_a_restart_reach_back_before_the_last_fill(pit: Pit) -> None:
     """The hub repeats nothing: what it told the process that died may be lost."""
     pit.enter()
+    pit.wait(11_000)
+    pit.snapshot("2")
+    assert pit.state.gap_from_ms is None
     last_ms = pit.state.last_fill_ms
     again, actions = restarted(pit)
     assert all(r.fills_since_ms is not None and r.fills_since_ms < last_ms for r in of(ReadAccount, actions))
