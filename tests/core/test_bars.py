@@ -25,7 +25,10 @@ def market(*closed: Bar, forming: Bar | None = None) -> MarketState:
         # the read was answered before the trade of second 5
         (market(bar(4, "7"), forming=bar(5, "8")), (bar(3, "6"), bar(4, "7")), 5.4, [3, 4], bar(5, "8")),
         # and before second 4 had closed
-        (market(bar(3, "6"), bar(4, "7"), forming=bar(5, "8")), (bar(2, "5"), bar(3, "6")), 5.4, [2, 3, 4], bar(5, "8")),
+        (
+            market(bar(3, "6"), bar(4, "7"), forming=bar(5, "8")), (bar(2, "5"), bar(3, "6")), 5.4, [2, 3, 4],
+            bar(5, "8"),
+        ),
         # both know second 5: the trades are newer, the read has seen its beginning
         (
             market(forming=bar(5, "8", "8", "8", "1")), (bar(4, "7"), bar(5, "9", "9", "6", "3")), 5.4, [4],
