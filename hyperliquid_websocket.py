@@ -55,7 +55,7 @@ class HyperliquidWebSocketClient:
     def start(self) -> None:
         self._stream.start()
 
-    def reconnect(self, reason: str) -> None:
+    def reconnect(self, reason: str, name: str | None = None) -> None:
         self._stream.reconnect(reason)
 
     def watch(self, contract_ids: Sequence[str]) -> None:

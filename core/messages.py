@@ -435,6 +435,7 @@ class Reconnect(Action, frozen=True):
     """Tear the stream down and connect again: it looks alive and is not."""
 
     reason: str
+    stream: str | None = None  # its name, where the venue has several; None: all of them
 
 
 class PollPrices(Action, frozen=True):

@@ -256,7 +256,7 @@ def ask_missing_fills(turn: Turn, symbol: str) -> None:
             turn.note("WARNING", "fills_missing", client_id=record.order.client_id, symbol=symbol)
             records.read_account(turn, "fills missing", with_fills=True)
             if turn.state.fills_up:
-                turn.act(Reconnect("fills are missing on the stream"))
+                turn.act(Reconnect("fills are missing on the stream", turn.rules.fill_stream))
 
 
 def on_settled(turn: Turn, event: OrderSettled) -> OrderRecord | None:

@@ -45,7 +45,7 @@ class LiveExecutor:
                 self._poller.switch(action)
             case Reconnect():
                 if self._stream is not None:
-                    self._stream.reconnect(action.reason)
+                    self._stream.reconnect(action.reason, action.stream)
             case Watch():
                 if self._stream is not None:
                     self._stream.watch(action.contract_ids)

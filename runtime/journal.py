@@ -269,6 +269,9 @@ def _tidy(folder: Path, current: str, max_bytes: int) -> None:
 
 
 def holds_fills(path: Path) -> bool:
-    marks = (b'"type":"' + Fill.__name__.encode() + b'"', b'"channel":"userFills"')
+    told = (b'"type":"' + Fill.__name__.encode() + b'"', b'"target":"GatewayUserTrade"')
+    streamed = b'"channel":"userFills"'
     with path.open("rb") as file:
-        return any(marks[0] in line or (marks[1] in line and b"isSnapshot" not in line) for line in file)
+        return any(
+            any(mark in line for mark in told) or (streamed in line and b"isSnapshot" not in line) for line in file
+        )

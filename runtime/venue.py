@@ -102,8 +102,8 @@ class VenueStream(Protocol):
 
     def start(self) -> None: ...
 
-    def reconnect(self, reason: str) -> None:
-        """Drop the connection and connect again at once; safe from any thread."""
+    def reconnect(self, reason: str, name: str | None = None) -> None:
+        """Drop the connection (of the stream of this name, or all) and connect again at once; safe from any thread."""
 
     def watch(self, contract_ids: Sequence[str]) -> None:
         """Bring the prices of these as well; safe from any thread."""

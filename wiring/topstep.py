@@ -10,10 +10,13 @@ import msgspec
 
 from config.credentials import Secrets
 from config.faults import ConfigFault
+from config.prop import sessions
+from config.prop_settings import PropSettings
 from config.settings import Settings
 from core.messages import AnyEvent
 from core.model import Instrument
 from core.rules import MarketRules, Rules
+from core.sessions import is_open
 from core.state import State
 from runtime.clock import Clock
 from runtime.poller import Seldom
@@ -21,9 +24,10 @@ from runtime.recovery import Decode
 from runtime.venue import CredentialsRefused, VenueClient, VenueStream
 from topstep_client import LIVE_URL, TopstepClient
 from topstep_frames import TopstepFrameReader
+from topstep_hub import IsOpen
 from topstep_provider import TokenProvider
 from topstep_rest import RequestLimits
-from topstep_websocket import TopstepWebSocketClient
+from topstep_websocket import TopstepWebSocketClient, always_open
 from wiring.flatten import TopstepFlattener
 from wiring.kit import Row
 
@@ -140,7 +144,15 @@ class TopstepKit:
             self._clock,
             reconnect_interval=websocket.reconnect_interval,
             max_reconnect_attempts=websocket.max_reconnect_attempts,
+            is_open=self._market_hours(),
         )
+
+    def _market_hours(self) -> IsOpen:
+        """When silence is to be expected. The simulated gateway trades at any hour."""
+        if self._settings.network == "simulator":
+            return always_open
+        hours = sessions(self._settings.prop_rules or PropSettings(preset="practice"))
+        return lambda symbol, now_ms: is_open(hours, symbol, now_ms)
 
     def decoder(self, rules: Rules) -> Decode:
         return decoder(rules, self.client().account_id)
