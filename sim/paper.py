@@ -46,7 +46,8 @@ from core.model import (
     WorkingOrder,
 )
 from sim.accounts import Leverage, Position
-from sim.exchange import Exchange
+from sim.book import Level
+from sim.exchange import Exchange, ExchangeRules
 from sim.margin import account_value, leverage_of, liquidation_price, withdrawable
 from sim.orders import ExchangeEvent, Execution, OrderChanged, Placed, Refused, Request, Status, Trigger
 
@@ -107,11 +108,14 @@ class PaperVenue:
         inbox: Any,
         clock: Clock,
         path: Path,
+        rules: ExchangeRules | None = None,
+        fund: Decimal = FUND,
     ) -> None:
+        """`rules` of the matching; `fund` is what a new account begins with."""
         self._inner, self._inbox, self._clock, self._path = inner, inbox, clock, path
         instruments = list(instruments)
-        saved = load(path)
-        self._exchange = Exchange(instruments, first_id=saved.first_id)
+        saved = load(path, fund)
+        self._exchange = Exchange(instruments, rules, first_id=saved.first_id)
         account = self._exchange.open_account(ACCOUNT, saved.balance)
         for instrument in instruments:
             leverage = leverages.get(instrument.symbol) or instrument.max_leverage
@@ -133,9 +137,11 @@ class PaperVenue:
         match event:
             case Trade() if event.symbol in self._exchange.markets:
                 self._tell(self._exchange.trade(event.symbol, event.price, event.size, event.side, now_ms))
+                if self._exchange.rules.triggers_on_last:  # a venue without a mark price
+                    self._tell(self._exchange.set_mark(event.symbol, event.price, now_ms))
             case Quote() if event.symbol in self._exchange.markets:
-                bids = [(event.bid, event.bid_size or ZERO)] if event.bid is not None else []
-                asks = [(event.ask, event.ask_size or ZERO)] if event.ask is not None else []
+                bids = self._level(event.symbol, event.bid, event.bid_size)
+                asks = self._level(event.symbol, event.ask, event.ask_size)
                 self._tell(self._exchange.set_book(event.symbol, bids, asks, now_ms))
             case Book() if event.symbol in self._exchange.markets:
                 self._tell(self._exchange.set_book(event.symbol, event.bids, event.asks, now_ms))
@@ -143,9 +149,18 @@ class PaperVenue:
                 self._tell(self._exchange.set_mark(event.symbol, event.mark, now_ms, event.oracle))
             case PolledPrice() if event.symbol in self._exchange.markets:
                 bid, ask = event.bid or event.price, event.ask or event.price
-                size = self._exchange.markets[event.symbol].instrument.round_size(DEPTH / event.price)
-                self._tell(self._exchange.set_book(event.symbol, [(bid, size)], [(ask, size)], now_ms))
+                bids, asks = self._level(event.symbol, bid, None), self._level(event.symbol, ask, None)
+                self._tell(self._exchange.set_book(event.symbol, bids, asks, now_ms))
                 self._tell(self._exchange.set_mark(event.symbol, event.mark or event.price, now_ms))
+
+    def _level(self, symbol: str, price: Decimal | None, size: Decimal | None) -> list[Level]:
+        """The best level of one side; a size that nobody names is taken to be enough."""
+        if price is None:
+            return []
+        if size is None:
+            instrument = self._exchange.markets[symbol].instrument
+            size = instrument.round_size(DEPTH / (price * instrument.multiplier)) or instrument.lot_size
+        return [(price, size)]
 
     def stay_keen(self, on: bool) -> None:
         self._inner.stay_keen(on)
@@ -257,6 +272,7 @@ class PaperVenue:
         return AccountSnapshot(
             equity=account_value(account, markets), available=withdrawable(account, markets, initial),
             positions=positions, orders=self._listing(), requested_ms=now_ms, time_ms=now_ms, received_ms=now_ms,
+            balance=None if self._exchange.rules.has_margin else account.balance,
         )  # fmt: skip
 
     def save(self) -> None:
@@ -282,12 +298,12 @@ class PaperVenue:
             return  # the journal's own failure on the same disk is what gets reported
 
 
-def load(path: Path) -> SavedAccount:
-    """The saved account, or a fresh one with FUND."""
+def load(path: Path, fund: Decimal = FUND) -> SavedAccount:
+    """The saved account, or a fresh one with `fund`."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=SavedAccount)
     except (FileNotFoundError, msgspec.MsgspecError):
-        return SavedAccount(FUND, {}, {}, [], 1)
+        return SavedAccount(fund, {}, {}, [], 1)
 
 
 def request_of(order: Order) -> Request:

@@ -171,4 +171,8 @@ def make_paper(rules: Rules, inner: Any, inbox: Any, clock: Clock, folder: Path)
     """The dry run's venue: orders stay here, everything else goes on to `inner`."""
     instruments = [market.instrument for market in rules.markets.values()]
     leverages = {symbol: market.leverage or market.instrument.max_leverage for symbol, market in rules.markets.items()}
-    return PaperVenue(instruments, leverages, inner, inbox, clock, folder / f"paper-{rules.network}.json")
+    path = folder / f"paper-{rules.network}.json"
+    if rules.venue == "topstepx":
+        terms, fund = topstep.paper_terms(rules)
+        return PaperVenue(instruments, leverages, inner, inbox, clock, path, terms, fund)
+    return PaperVenue(instruments, leverages, inner, inbox, clock, path)

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,9 @@ from runtime.clock import Clock
 from runtime.poller import Seldom
 from runtime.recovery import Decode
 from runtime.venue import CredentialsRefused, VenueClient, VenueStream
+from sim.exchange import ExchangeRules
 from topstep_client import LIVE_URL, TopstepClient
+from topstep_costs import side_cost
 from topstep_frames import TopstepFrameReader
 from topstep_hub import IsOpen
 from topstep_provider import TokenProvider
@@ -32,6 +35,8 @@ from wiring.flatten import TopstepFlattener
 from wiring.kit import Row
 
 ROLL_EVERY_MS = 3_600_000
+PAPER_FUND = Decimal(50_000)
+MINI_SIDE = Decimal("2.16")  # of a product whose costs nobody has told: the dearest known, one side (page 6.9)
 LIVE_HUBS = "https://rtc.topstepx.com"  # not api.topstepx.com (page 3.1)
 SIMULATED = ("demo", "demo")  # user name and key that the simulated gateway knows (page 8)
 SIMULATED_ACCOUNT = "PRAC-V2-100001-10000101"
@@ -189,6 +194,13 @@ class TopstepKit:
     def protection(self, market: MarketRules) -> str:
         moved = ", moved behind the price" if market.exits.trailing_stop else ""
         return f"a stop at the venue for the size held{moved}"
+
+
+def paper_terms(rules: Rules) -> tuple[ExchangeRules, Decimal]:
+    """How a dry run matches, and what its account begins with. One fee for all contracts: the dearest market's."""
+    fee = max(side_cost(symbol) or MINI_SIDE for symbol in rules.markets)
+    start = rules.prop.start_balance if rules.prop is not None else PAPER_FUND
+    return ExchangeRules(fee_per_unit=fee, has_margin=False, triggers_on_last=True), start or PAPER_FUND
 
 
 def bracket_row(rules: Rules, state: State) -> Row:
