@@ -2,11 +2,13 @@
 
 import argparse
 import contextlib
+import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -16,9 +18,12 @@ import wiring
 from config.credentials import Secrets, load_secrets, missing_secrets
 from config.faults import ConfigFault
 from config.settings import Settings, load
-from core.messages import AccountSnapshot
+from core.decide import decide
+from core.freshness import newest_lag_ms
+from core.messages import AccountSnapshot, AnyEvent, Frame, Started, Tick
 from core.model import ZERO
 from core.rules import Rules
+from core.state import State
 from runtime.clock import Clock, SystemClock
 from runtime.recovery import replay, restore
 from runtime.snapshot import HealthSnapshot, grown_older, prop_lines, read_status, source_lines
@@ -28,6 +33,7 @@ from wiring.kit import Kit, Row
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_CREDENTIALS = 0, 1, 2, 3
 STATUS_OLD_S = 3.5  # the bot writes every second
+LISTEN_MS = 6_000  # a delay of minutes shows within five seconds of the first data
 FLATTEN_S = 90.0  # a spent request budget answers again within a minute
 FLATTEN_WAIT_S = 20.0
 
@@ -170,13 +176,50 @@ def check_rows(settings: Settings, kit: Kit, folder: Path) -> Iterator[Row]:
     yield asked("clock", lambda: clock_row(client))
     if kit.has_account:
         yield asked("account", lambda: account_row(client))
+    heard = listen(kit, rules, clock)
     for symbol in rules.markets:
+        if heard is not None:
+            yield stream_row(heard, symbol)
         yield asked(f"{symbol} data", lambda symbol=symbol: freshness_row(client, symbol, rules, clock))  # type: ignore[misc]
         yield instrument_row(rules, symbol, kit)
     try:
         yield from kit.own_rows(rules, restore(folder, rules, kit.decoder(rules)).state)
     except VenueUnavailable as e:
         yield Row(f"{settings.venue}", False, str(e))
+
+
+def listen(kit: Kit, rules: Rules, clock: Clock) -> State | None:
+    """What the brain makes of some seconds of the stream, acting on nothing; None when the config has no stream."""
+    inbox: queue.Queue[Any] = queue.Queue()
+    stream = kit.stream(rules, inbox)
+    if stream is None:
+        return None
+    state, _ = decide(State(), Started(run_id=0, rules=rules, received_ms=clock.now_ms()), rules, {})
+    with contextlib.suppress(VenueUnavailable):
+        for _ in range(2):  # an offset of hours is believed when it is measured twice
+            inbox.put(kit.client().measure_clock())
+    stream.start()
+    until_ms = clock.now_ms() + LISTEN_MS
+    try:
+        while clock.now_ms() < until_ms:
+            if all(market.verdict == "real-time" for market in state.markets.values()):
+                break
+            events: tuple[AnyEvent, ...] = ()
+            with contextlib.suppress(queue.Empty):
+                item = inbox.get(timeout=0.2)
+                events = item.events if isinstance(item, Frame) else (item,)
+            for event in (*events, Tick(received_ms=clock.now_ms())):
+                state, _ = decide(state, event, rules, {})
+    finally:
+        stream.stop()
+    return state
+
+
+def stream_row(heard: State, symbol: str) -> Row:
+    market = heard.markets[symbol]
+    lag_ms = newest_lag_ms(market, heard)
+    lag = "" if lag_ms is None else f", {lag_ms} ms from the venue"
+    return Row(f"{symbol} stream", market.verdict == "real-time", f"{market.verdict}{lag}")
 
 
 def asked(name: str, ask: Callable[[], Row]) -> Row:

@@ -24,7 +24,7 @@ from config.settings import Settings
 from core.model import Instrument
 from core.rules import Rules
 from core.turn import Strategies
-from runtime.clock import Clock
+from runtime.clock import Clock, SystemClock
 from runtime.logs import line
 from runtime.recovery import Decode
 from runtime.venue import VenueUnavailable
@@ -106,7 +106,9 @@ def simulator_of(settings: Settings, cleanup: contextlib.ExitStack) -> str | Non
     """Start the embedded venue if the settings want one; its address. Raises VenueUnavailable."""
     if not is_embedded(settings):
         return None
-    simulator = Simulator(settings.venue)
+    is_futures = settings.venue == "topstepx"
+    arguments = topstep.simulator_arguments(settings, SystemClock().now_ms()) if is_futures else ()
+    simulator = Simulator(settings.venue, arguments)
     cleanup.callback(simulator.stop)
     return simulator.url
 

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,13 +12,14 @@ import msgspec
 
 from config.credentials import Secrets
 from config.faults import ConfigFault
-from config.prop import sessions
+from config.prop import doubt, preset_of, sessions
 from config.prop_settings import PropSettings
 from config.settings import Settings
+from core import prop_account
 from core.messages import AnyEvent
 from core.model import Instrument
 from core.rules import MarketRules, Rules
-from core.sessions import is_open
+from core.sessions import CHICAGO, chicago_ms, is_open
 from core.state import State
 from runtime.clock import Clock
 from runtime.poller import Seldom
@@ -35,6 +37,8 @@ from wiring.flatten import TopstepFlattener
 from wiring.kit import Row
 
 ROLL_EVERY_MS = 3_600_000
+SIMULATED_MINUTE = 9 * 60 + 30  # of the Chicago day, where the embedded gateway begins with prop rules
+DAYS_BACK = 10
 PAPER_FUND = Decimal(50_000)
 MINI_SIDE = Decimal("2.16")  # of a product whose costs nobody has told: the dearest known, one side (page 6.9)
 LIVE_HUBS = "https://rtc.topstepx.com"  # not api.topstepx.com (page 3.1)
@@ -189,11 +193,48 @@ class TopstepKit:
         for symbol, market in rules.markets.items():
             yield Row(f"{symbol} contract", True, market.instrument.contract_id)
         yield bracket_row(rules, state)
+        yield from self._prop_rows(rules, state)
         yield Row("this device", True, "orders must come from your own device: no VPS, no VPN, no remote server")
+
+    def _prop_rows(self, rules: Rules, state: State) -> Iterator[Row]:
+        """Distances as they stand by the venue's balance now and what the last run remembered."""
+        settings = self._settings.prop_rules
+        if rules.prop is None or settings is None:
+            kind = preset_of(self.client().check_credentials().name)
+            advice = f': this looks like "{kind}"' if kind is not None else ""
+            yield Row("prop rules", kind in (None, "practice"), f"none are set{advice}")
+            return
+        account = self.client().account()
+        now_ms = self._clock.now_ms()
+        assert account.balance is not None
+        prop = prop_account.roll(state.prop, rules.prop, account.balance, now_ms)
+        doubts = doubt(settings, self.client().check_credentials().name)
+        yield Row("prop rules", doubts is None, doubts or f"{rules.prop.preset}, balance {account.balance}")
+        if account.positions:
+            yield Row("distances", True, "a position is open: /health shows them with its price")
+            return
+        valuation = prop_account.equity(rules.prop, account.balance, (), now_ms)
+        for room in prop_account.distances(rules.prop, prop, valuation, ()):
+            yield Row(room.name, room.dollars is not None and room.dollars > 0, f"{room.dollars} away, at {room.level}")
 
     def protection(self, market: MarketRules) -> str:
         moved = ", moved behind the price" if market.exits.trailing_stop else ""
         return f"a stop at the venue for the size held{moved}"
+
+
+def simulator_arguments(settings: Settings, now_ms: int) -> tuple[str, ...]:
+    """With prop rules the gateway's clock must show trading hours, or they would refuse every entry at night."""
+    if settings.prop_rules is None:
+        return ()
+    hours = sessions(settings.prop_rules)
+    day = datetime.fromtimestamp(now_ms / 1000, CHICAGO).date()
+    for _ in range(DAYS_BACK):
+        opening_ms = chicago_ms(day.isoformat(), SIMULATED_MINUTE)
+        if all(is_open(hours, market.symbol, opening_ms) for market in settings.markets):
+            moment = datetime.fromtimestamp(opening_ms / 1000, UTC)
+            return ("--clock", moment.isoformat())
+        day -= timedelta(days=1)
+    return ()
 
 
 def paper_terms(rules: Rules) -> tuple[ExchangeRules, Decimal]:
