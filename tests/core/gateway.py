@@ -108,17 +108,18 @@ class Gateway:
             is_stop, False, False, 0, order.parent_id,
         )  # fmt: skip
 
-    def listing(self, now_ms: int) -> WorkingOrders:
+    def listing(self, now_ms: int, asked_ms: int) -> WorkingOrders:
         rows = tuple(self.row(order) for order in self.working())
-        return WorkingOrders(orders=rows, requested_ms=now_ms, received_ms=now_ms)
+        return WorkingOrders(orders=rows, requested_ms=asked_ms, received_ms=now_ms)
 
     def stated(self) -> VenuePosition:
         return VenuePosition("MGC", self.position, self.entry_price, ZERO, None, 1, False, D(10), MGC.contract_id)
 
-    def snapshot(self, now_ms: int) -> AccountSnapshot:
+    def snapshot(self, now_ms: int, asked_ms: int) -> AccountSnapshot:
+        """As things are now; what it knows for sure is only that it is not older than its request."""
         return AccountSnapshot(
             equity=self.balance, available=self.balance, positions=(self.stated(),) if self.position else (),
-            orders=self.listing(now_ms).orders, requested_ms=now_ms, time_ms=now_ms, received_ms=now_ms,
+            orders=self.listing(now_ms, asked_ms).orders, requested_ms=asked_ms, time_ms=asked_ms, received_ms=now_ms,
             balance=self.balance, has_open_pnl=False,
         )  # fmt: skip
 

@@ -55,6 +55,7 @@ class World:
         self.now_ms = T0
         self.signal: Signal | None = None
         self.requests: list[AnyAction] = []  # handed out, not yet at the venue
+        self.asked_ms: dict[int, int] = {}  # when each of them was handed out
         self.mail: list[list[Any]] = []  # told by the venue, not yet here
         self.delivered: list[Any] = []
         self.refuse: list[RejectReason] = []
@@ -96,6 +97,7 @@ class World:
                 self.check_resize(action)
             if isinstance(action, Submit | Cancel | Modify | Settle | ReadOrders | ReadAccount):
                 self.requests.append(action)
+                self.asked_ms[id(action)] = self.now_ms
         self.reasons.add(self.market.exit_reason)
         self.check_state()
 
@@ -148,7 +150,7 @@ class World:
             return
         action = self.requests.pop(number % len(self.requests))
         self.now_ms += 1
-        venue, now_ms = self.venue, self.now_ms
+        venue, now_ms, asked_ms = self.venue, self.now_ms, self.asked_ms.pop(id(action), self.now_ms)
         match action:
             case Submit():
                 self.serve_order(action.order, action.purpose is not Purpose.ENTRY)
@@ -159,10 +161,11 @@ class World:
             case Modify():
                 self.serve_modify(action)
             case ReadOrders():
-                self.mail.append([venue.listing(now_ms)])
+                self.mail.append([venue.listing(now_ms, asked_ms)])
             case ReadAccount():
                 since = action.fills_since_ms
-                self.mail.append([*(venue.history(since) if since is not None else []), venue.snapshot(now_ms)])
+                history = venue.history(since) if since is not None else []
+                self.mail.append([*history, venue.snapshot(now_ms, asked_ms)])
         self.collect()
 
     def is_lost(self) -> tuple[bool, bool]:
