@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Most tests wait for a socket or a process: twice as many at once as a small machine has cores.
 WORKERS ?= 4
+VENUE ?= hyperliquid
 
 .PHONY: run test check lint bench sim clean
 
@@ -25,7 +26,7 @@ bench: $(VENV)/run.ok
 	$(BIN)/python -m benchmarks $(ARGS)
 
 sim: $(VENV)/run.ok
-	$(BIN)/python -m sim --venue hyperliquid --port 9000 $(ARGS)
+	$(BIN)/python -m sim --venue $(VENUE) --port 9000 $(ARGS)
 
 check: $(VENV)/run.ok
 	$(BIN)/python trading_bot.py $(ARGS) check
