@@ -402,6 +402,7 @@ def test_nothing_active_is_no_answer(mocked, clock):
     [
         ([MGC_OLD], ("MGC",), MGC_OLD),  # it is still held: no roll with an open position
         ([MGC_OLD, MGC], ("MGC",), MGC),
+        ([MGC, MGC_OLD], ("MGC",), MGC),
         ([MGC_OLD], ("MNQ",), MGC),
         ([MGC_OLD], (), MGC),  # nobody said what is traded
         ([], ("MGC",), MGC),

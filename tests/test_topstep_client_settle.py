@@ -132,6 +132,10 @@ def test_a_short_is_bought_back():
 # --- the clock ------------------------------------------------------------------------------------------------------
 
 
+def pong(venue_ms: int, body: str = "pong") -> Http:
+    return Http(200, body, {"Date": formatdate(venue_ms // 1000, usegmt=True)})
+
+
 def pings(make: Callable[[ManualClock, int], Any], count: int = 1):
     """(the offsets measured, each 20 s and a little after the last; the bench; its answers)"""
     clock, made = ManualClock(NOW_MS), Answers()
@@ -144,10 +148,6 @@ def pings(make: Callable[[ManualClock, int], Any], count: int = 1):
             clock.advance(20_137)
             offsets.append(bench.client.measure_clock())
         return offsets, bench, made
-
-
-def pong(venue_ms: int, body: str = "pong") -> Http:
-    return Http(200, body, {"Date": formatdate(venue_ms // 1000, usegmt=True)})
 
 
 @pytest.mark.parametrize("body", ["pong", '"pong"'])
@@ -174,7 +174,7 @@ def test_more_dates_know_it_better():
 
 @pytest.mark.parametrize(
     "answer",
-    [Http(200, "pong"), Http(200, "pong", {"Date": "soon"}), Http(500), Http(429), Http(200, "<html>portal</html>"),
+    [Http(200, "pong"), Http(200, "pong", {"Date": "soon"}), Http(500), Http(429), pong(NOW_MS, "<html>portal</html>"),
      (CLOSE,)],
 )  # fmt: skip
 def test_no_time_is_unavailable(answer: Any):

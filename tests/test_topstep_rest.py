@@ -393,7 +393,10 @@ def test_reads_leave_a_reserve_and_wait_for_their_turn(mocked, clock: ManualCloc
     assert answers.kinds().count("Order/searchOpen") == 119
 
 
-@pytest.mark.parametrize("trouble", [CLOSE, RESET, STALL, (http(ok())[:-5], STALL), (http(ok())[:-5], DRIP)])
+LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{"
+
+
+@pytest.mark.parametrize("trouble", [CLOSE, RESET, STALL, (http(ok())[:-5], STALL), (LONG, DRIP)])
 def test_a_body_that_does_not_come_is_unavailable_within_its_bound(clock: ManualClock, trouble: Reply):
     answers = Answers(Account__search=trouble)
     with loopback_venue(answers.play) as venue, pytest.raises(VenueUnavailable, match="Account/search") as fault:
