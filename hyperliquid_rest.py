@@ -2,28 +2,18 @@
 
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
-import requests
-import urllib3
 
 from hyperliquid_info import BadAnswer, ExchangeStatus, decode
 from hyperliquid_wire import clean
 from runtime.budget import WeightBudget
 from runtime.clock import Clock
+from runtime.read_http import ReadAnswer, ReadSession
 from runtime.venue import VenueUnavailable
-from runtime.warm_http import (
-    ANSWER_BYTES_MAX,
-    NETWORK_ERRORS,
-    Answer,
-    NotSent,
-    WarmConnection,
-    checked_url,
-    is_loopback,
-)
+from runtime.warm_http import NETWORK_ERRORS, Answer, NotSent, WarmConnection
 
 # Page 7.1; every other read weighs 20.
 WEIGHTS = {
@@ -59,21 +49,15 @@ class HyperliquidRest:
     def __init__(
         self, api_url: str, clock: Clock, budget: WeightBudget, timeouts: Timeouts, context: ssl.SSLContext | None
     ) -> None:
-        url = checked_url(api_url)
-        self._info_url = api_url.rstrip("/") + "/info"
         self._clock, self._budget, self._timeouts = clock, budget, timeouts
         self._stop = threading.Event()
         self.warm = WarmConnection(api_url, clock, connect_s=timeouts.connect_s, context=context)
-        self._session = requests.Session()
-        self._session.headers["Content-Type"] = "application/json"
-        self._session.trust_env = not is_loopback(url.hostname or "")  # a proxy cannot reach this machine
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
+        self._reads = ReadSession(api_url, connect_s=timeouts.connect_s)
 
     def close(self) -> None:
         self._stop.set()
         self.warm.close()
-        self._session.close()
+        self._reads.close()
 
     def pause(self, delay_s: float) -> None:
         self._clock.wait(self._stop, delay_s)
@@ -135,29 +119,16 @@ class HyperliquidRest:
         self._budget.charge(rows // rows_each)
 
     def _fetch(self, what: str, body: bytes) -> bytes:
-        timeout_s = self._timeouts.read_s
-        try:
-            with self._session.post(
-                self._info_url,
-                data=body,
-                timeout=(self._timeouts.connect_s, timeout_s),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                content = _content(response, time.monotonic() + timeout_s)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, *NETWORK_ERRORS) as e:
-            raise VenueUnavailable(f"{what}: {_kind(e)}") from None  # its own text would quote the address
-        if response.status_code != 200:
-            raise self._http_failure(what, response, content)
-        return content
+        answer = self._reads.post(what, "/info", body, self._timeouts.read_s)
+        if answer.status != 200:
+            raise self._http_failure(what, answer)
+        return answer.body
 
-    def _http_failure(self, what: str, response: requests.Response, content: bytes) -> VenueUnavailable:
-        status, retry_s = response.status_code, None
-        if (asked := response.headers.get("Retry-After", "")).isascii() and asked.isdigit():
-            retry_s = float(asked)
-        if status == 429:
-            self._budget.hold(min(retry_s or 1.0, RETRY_AFTER_S_MAX))
-        return VenueUnavailable(f"{what}: HTTP {status} {_start_of(content)}", status=status, retry_s=retry_s)
+    def _http_failure(self, what: str, answer: ReadAnswer) -> VenueUnavailable:
+        if answer.status == 429:
+            self._budget.hold(min(answer.retry_s or 1.0, RETRY_AFTER_S_MAX))
+        words = f"{what}: HTTP {answer.status} {_start_of(answer.body)}"
+        return VenueUnavailable(words, status=answer.status, retry_s=answer.retry_s)
 
     # --- actions ----------------------------------------------------------------------------------------------------
 
@@ -194,24 +165,6 @@ def _start_of(content: bytes) -> str:
     return clean(content[:200].decode("utf-8", "replace"))
 
 
-def _content(response: requests.Response, deadline: float) -> bytes:
-    """The whole body; a session's own timeout starts again with every byte that drips in."""
-    parts: list[bytes] = []
-    size = 0
-    while part := response.raw.read1(65_536, decode_content=True):
-        parts.append(part)
-        size += len(part)
-        if time.monotonic() > deadline or size > ANSWER_BYTES_MAX:
-            raise requests.Timeout("the answer is too slow or too long")
-    return b"".join(parts)
-
-
 def _may_pass(failure: VenueUnavailable) -> bool:
     """Worth asking again: the network, an overload, half an answer; not a refusal of the question itself."""
     return failure.status is None or failure.status in (200, 429) or failure.status >= 500
-
-
-def _kind(e: Exception) -> str:
-    if isinstance(e, requests.Timeout | TimeoutError | urllib3.exceptions.TimeoutError):
-        return "no answer in time"
-    return f"connection failed ({type(e).__name__})"
