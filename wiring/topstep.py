@@ -187,7 +187,8 @@ class TopstepKit:
             account = self.client().check_credentials()
         except CredentialsRefused as e:
             return Row("credentials", False, str(e), is_credential=True)
-        return Row("credentials", True, f"account {account.name}, balance {account.balance}")
+        kind = "simulated" if account.simulated else "LIVE FUNDED: the API is not allowed there"
+        return Row("credentials", account.simulated, f"account {account.name}, {kind}, balance {account.balance}")
 
     def own_rows(self, rules: Rules, state: State) -> Iterator[Row]:
         for symbol, market in rules.markets.items():

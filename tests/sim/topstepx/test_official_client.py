@@ -31,7 +31,7 @@ def modules(request, tmp_path_factory):
         if not done.exists() or done.read_text(encoding="utf-8") != lock:
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(HERE / name, folder / name)
-            command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0"]
             try:
                 result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90)
             except subprocess.TimeoutExpired:

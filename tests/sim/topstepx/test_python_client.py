@@ -28,6 +28,7 @@ def packages(request, tmp_path_factory):
         done, target = folder / "installed", folder / "site"
         if not done.exists() or done.read_text(encoding="utf-8") != str(PACKAGES):
             options = ["--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--upgrade"]
+            options += ["--retries", "0", "--timeout", "5"]  # without a network: skipped at once
             command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), *PACKAGES]
             try:
                 result = subprocess.run(command, capture_output=True, text=True, timeout=120)
