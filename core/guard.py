@@ -23,7 +23,7 @@ GROW_MS = 1_000  # the same before a stop grows
 STOP_LIFE_MS = 10_000
 MOVE_MS_MIN = 3_000  # between two moves of the stop: each is one of 200 calls a minute
 MODIFY_MS = 3_000  # a change that nobody answered is looked up after this
-AGAIN_MS = 500  # after a refused change
+AGAIN_MS = 500  # between an answer and the next change: where venue and bot count differently, none chases the other
 SAFE_TICKS = 4  # between price and a stop that is moved (page 2.11)
 TARGET_RETRY_MS = 30_000
 
@@ -171,11 +171,10 @@ def on_modify_answered(turn: Turn, event: ModifyAnswered) -> ExitReason | None:
         records.read_orders(turn, "a change in doubt")
         return None
     wanted, before = record.wanted, record.order
-    again_ms = turn.now_ms if event.done else turn.now_ms + AGAIN_MS
     records.put_record(
         turn,
         msgspec.structs.replace(
-            record, order=wanted if event.done else before, wanted=None, modify_again_ms=again_ms
+            record, order=wanted if event.done else before, wanted=None, modify_again_ms=turn.now_ms + AGAIN_MS
         ),
     )  # fmt: skip
     if event.done:

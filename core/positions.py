@@ -203,10 +203,13 @@ def release(turn: Turn, symbol: str) -> None:
         likely = claimant(market, fill)
         if record is None and likely is not None and turn.now_ms - fill.received_ms < HOLD_MS:
             turn.change(symbol, unclaimed=(*market.unclaimed, fill))
-        elif record is not None or likely is not None:
-            _fill_of_ours(turn, record or likely, fill)  # type: ignore[arg-type]  # one of them is
-        else:
+            continue
+        if record is None and likely is not None and not likely.rests:
+            record = likely  # a stop or target that fills before it has been answered is less likely than a hand
+        if record is None:
             _fill_of_others(turn, fill)
+        else:
+            _fill_of_ours(turn, record, fill)
 
 
 def move_position(

@@ -298,6 +298,17 @@ def test_a_change_in_doubt_or_refused_is_looked_up(pit: Pit, done: bool | None) 
     assert pit.market.naked_since_ms is None
 
 
+def test_a_venue_that_counts_differently_is_not_chased(pit: Pit) -> None:
+    """One of 200 calls a minute each: a change follows the last answer after half a second at the earliest."""
+    entry = pit.enter()
+    pit.fill(99, Side.SELL, "1", "4101")
+    pit.modified(STOP, done=True)
+    pit.modified(TARGET, done=True)
+    stop, _ = children(entry)
+    assert changes(pit.works(stop) + pit.wait(400)) == []
+    assert [m.size for m in changes(pit.wait(200))] == [D(1)]
+
+
 # --- trailing ---------------------------------------------------------------------------------------------------------
 
 

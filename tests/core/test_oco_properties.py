@@ -329,7 +329,9 @@ class World:
 
     def flush(self, number: int) -> None:
         """A quick and faithful post: everything on its way arrives, in order."""
+        began_ms = self.now_ms
         while self.requests or self.mail:
+            assert self.now_ms - began_ms < 1_000, "a storm of requests"
             self.now_ms += 1
             while self.mail:
                 self.deliver(0)
