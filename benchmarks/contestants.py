@@ -14,14 +14,20 @@ from typing import Any
 
 import msgspec
 
+from benchmarks import futures
 from benchmarks.exchange import CROSSING_PRICE, START_PRICE
-from benchmarks.venue import Received, Venue, frame, trade_frames
+from benchmarks.gateway import Gateway
+from benchmarks.server import Received, Server, frame
+from benchmarks.venue import Venue, trade_frames
 
 ROOT = Path(__file__).resolve().parent.parent
 RIVALS = Path(__file__).resolve().parent / "rivals"
 READY_S = 30.0
 GAP_S = 0.05  # of silence before each crossing trade, the same for everybody
 BOT = "the whole bot"
+HYPERLIQUID, TOPSTEPX = "hyperliquid", "topstepx"
+FLOOR = "raw sockets, order built beforehand (floor)"
+OPENED, RISEN, FALLEN = futures.START_PRICE[futures.MGC], 4105.0, 4102.0  # the last is beyond the trail of everybody
 
 
 class Contestant(msgspec.Struct, frozen=True):
@@ -29,6 +35,7 @@ class Contestant(msgspec.Struct, frozen=True):
     command: tuple[str, ...]  # the venue's address is put behind it; the bot gets its folder as well
     packages: tuple[Path, ...] = ()  # where it is installed, for its size
     version: str = ""
+    venue: str = HYPERLIQUID
 
     @property
     def is_bot(self) -> bool:
@@ -40,44 +47,52 @@ class Contestant(msgspec.Struct, frozen=True):
         return self.command[0] != sys.executable
 
 
-def whole_bot() -> Contestant:
-    return Contestant(BOT, (sys.executable, "-m", "benchmarks.whole_bot"))
+def whole_bot(venue: str = HYPERLIQUID) -> Contestant:
+    return Contestant(BOT, (sys.executable, "-m", "benchmarks.whole_bot", venue), venue=venue)
 
 
-def floor() -> Contestant:
-    return Contestant("raw sockets, order built beforehand (floor)", _script("floor.py"))
+def floor(venue: str = HYPERLIQUID) -> Contestant:
+    return Contestant(FLOOR, (*_script("floor.py"), "{url}", venue), venue=venue)
 
 
-def sketches() -> list[Contestant]:
+def sketches(venue: str = HYPERLIQUID) -> list[Contestant]:
+    how = "signed beforehand" if venue == HYPERLIQUID else "body built beforehand"
     return [
-        Contestant(f"websocket-client thread, queue, {kind}, signed beforehand", (*_script("sketch.py"), "{url}", kind))
+        Contestant(
+            f"websocket-client thread, queue, {kind}, {how}",
+            (*_script("sketch.py"), "{url}", venue, kind),
+            venue=venue,
+        )
         for kind in ("http.client", "urllib3", "requests")
     ]
 
 
-def plain() -> Contestant:
-    return Contestant("plain websocket-client, json, requests", (*_script("sketch.py"), "{url}", "plain"))
+def plain(venue: str = HYPERLIQUID) -> Contestant:
+    name = "plain websocket-client, json, requests"
+    return Contestant(name, (*_script("sketch.py"), "{url}", venue, "plain"), venue=venue)
 
 
 def _script(name: str, python: str = sys.executable) -> tuple[str, ...]:
     return python, str(RIVALS / name)
 
 
-LIBRARIES = (  # name, module, distribution, script
-    ("official Python SDK, as in its examples", "hyperliquid", "hyperliquid-python-sdk", "sdk.py"),
-    ("ccxt pro, throttle off", "ccxt", "ccxt", "ccxt_pro.py"),
+LIBRARIES = (  # venue, name, module, distribution, script
+    (HYPERLIQUID, "official Python SDK, as in its examples", "hyperliquid", "hyperliquid-python-sdk", "sdk.py"),
+    (HYPERLIQUID, "ccxt pro, throttle off", "ccxt", "ccxt", "ccxt_pro.py"),
+    (TOPSTEPX, "topstep-client-py, as in its examples", "topstep", "topstep-client-py", "topstep_client_py.py"),
 )
 
 
 def libraries(folder: Path | None) -> list[Contestant]:
-    """The official SDK and ccxt, if installed: from the environments in `folder`, or from this one."""
+    """Public clients, if installed: from the environments in `folder`, or from this one."""
     found = []
-    for name, module, distribution, script in LIBRARIES:
+    for venue, name, module, distribution, script in LIBRARIES:
         for python in _pythons(folder):
             installed = _installed(python, module, distribution)
             if installed is not None:
                 where, version = installed
-                found.append(Contestant(name, _script(script, str(python)), (where,), f"{distribution} {version}"))
+                command = _script(script, str(python))
+                found.append(Contestant(name, command, (where,), f"{distribution} {version}", venue))
                 break
     return found
 
@@ -104,7 +119,7 @@ print(json.dumps([spec.origin, importlib.metadata.version({distribution!r})] if 
 class Running:
     """A contestant's process, and how to bring it to the point where a crossing trade makes it send its exit."""
 
-    def __init__(self, contestant: Contestant, venue: Venue, watch_output: bool = False) -> None:
+    def __init__(self, contestant: Contestant, venue: Server, watch_output: bool = False) -> None:
         self.contestant, self.venue = contestant, venue
         self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
         self.first_price_ns = 0
@@ -145,19 +160,29 @@ class Running:
 
     # --- the game ---------------------------------------------------------------------------------------------------
 
-    def trades(self, prices: list[str], trades_a_frame: int = 1) -> bytes:
-        frames = trade_frames(prices, self._trade_id, trades_a_frame)
-        self._trade_id += len(prices)
-        return frames
-
     def get_ready(self) -> None:
         """Subscribed, and at the start price."""
-        self.wait_until(lambda: self.venue.listens("trades"), "a subscription to trades")
+        self.wait_until(lambda: self.venue.listens(self.venue.trades), "a subscription to trades")
         self.venue.settle(0.3, READY_S)
         self.arm()
 
     def arm(self) -> None:
         """The next crossing trade will make it send an exit, after a spell of silence."""
+        raise NotImplementedError
+
+    def cross(self) -> Received:
+        raise NotImplementedError
+
+
+class HyperliquidRun(Running):
+    venue: Venue
+
+    def trades(self, prices: list[str], trades_a_frame: int = 1) -> bytes:
+        frames = trade_frames(prices, self._trade_id, trades_a_frame)
+        self._trade_id += len(prices)
+        return frames
+
+    def arm(self) -> None:
         venue = self.venue
         venue.publish("trades", self.trades([START_PRICE]))
         if self.contestant.is_bot:
@@ -179,11 +204,42 @@ class Running:
         return self.venue.next_exit()
 
 
+class TopstepRun(Running):
+    """The price rises after the purchase, so that the bot's trail lies above the venue's stop, which stays behind."""
+
+    venue: Gateway
+
+    def arm(self) -> None:
+        if self.contestant.is_bot:
+            self._open_position()
+        self.venue.publish(self.venue.trades, self._trade(RISEN))
+        self.venue.settle(GAP_S)
+
+    def _trade(self, price: float) -> bytes:
+        self.venue.futures.last[futures.MGC] = price
+        return frame(futures.trade_record(futures.MGC, price))
+
+    def _open_position(self) -> None:
+        """Flat and clean; a purchase by hand; its stop at the venue."""
+        gateway, account = self.venue, self.venue.futures
+        self.wait_until(lambda: account.seen_clean and gateway.listens("GatewayUserTrade"), "a clean market")
+        gateway.settle(GAP_S)
+        placed = account.stops_placed
+        gateway.tell(account.buy_by_hand(futures.MGC, OPENED))
+        self.wait_until(lambda: account.stops_placed > placed, "a stop")
+        gateway.settle(GAP_S)  # its news and its answer have been heard
+
+    def cross(self) -> Received:
+        self.venue.cross(self._trade(FALLEN))
+        return self.venue.next_exit()
+
+
 @contextlib.contextmanager
-def running(contestant: Contestant, idle_close_s: float | None = None, watch_output: bool = False) -> Iterator[Running]:
-    """A contestant on a venue of its own, taken down at the end."""
-    venue = Venue(idle_close_s)
-    contest = Running(contestant, venue, watch_output)
+def running(contestant: Contestant, idle_close_s: float | None = None, watch_output: bool = False) -> Iterator[Any]:
+    """A contestant on a venue of its own, taken down at the end: a HyperliquidRun or a TopstepRun."""
+    is_futures = contestant.venue == TOPSTEPX
+    venue: Server = Gateway(idle_close_s) if is_futures else Venue(idle_close_s)
+    contest = (TopstepRun if is_futures else HyperliquidRun)(contestant, venue, watch_output)
     try:
         yield contest
     finally:
