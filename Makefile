@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 4
 VENUE ?= hyperliquid
 
-.PHONY: run test check lint bench sim clean
+.PHONY: run test check lint bench soak-topstepx sim clean
 
 run: $(VENV)/run.ok
 	$(BIN)/python trading_bot.py $(ARGS)
@@ -24,6 +24,10 @@ lint: $(VENV)/dev.ok
 
 bench: $(VENV)/run.ok
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# An hour; `make soak-topstepx ARGS="--minutes 2"` for a try.
+soak-topstepx: $(VENV)/run.ok
+	$(BIN)/python -m benchmarks.soak --venue topstepx $(ARGS)
 
 sim: $(VENV)/run.ok
 	$(BIN)/python -m sim --venue $(VENUE) --port 9000 $(ARGS)

@@ -4,15 +4,40 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measures
+from benchmarks import measures, soak
 from benchmarks.__main__ import main
-from benchmarks.contestants import floor, plain, whole_bot
+from benchmarks.contestants import HYPERLIQUID, TOPSTEPX, floor, plain, sketches, whole_bot
+from benchmarks.soak_bot import BUCKET_S, Lags
 
 
-def test_tick_to_order_of_floor_and_bot() -> None:
-    assert len(measures.tick_to_order(floor(), rounds=2, warm_up=1)) == 2
-    found = measures.latency(measures.tick_to_order(whole_bot(), rounds=2, warm_up=1))
+@pytest.mark.parametrize("venue", [HYPERLIQUID, TOPSTEPX])
+def test_tick_to_order_of_floor_and_bot(venue: str) -> None:
+    assert len(measures.tick_to_order(floor(venue), rounds=2, warm_up=1)) == 2
+    found = measures.latency(measures.tick_to_order(whole_bot(venue), rounds=2, warm_up=1))
     assert found.rounds == 2 and 0 < found.median <= found.worst
+
+
+@pytest.mark.parametrize("contestant", [*sketches(TOPSTEPX), plain(TOPSTEPX)], ids=lambda c: c.command[-1])
+def test_simple_contestants_play_on_topstepx(contestant) -> None:
+    assert len(measures.tick_to_order(contestant, rounds=1, warm_up=1)) == 1
+
+
+def test_a_soak_measures_every_period_and_holds_its_positions() -> None:
+    found = soak.soak(minutes=0.05, rate=100, period_s=1.0)
+    assert len(found.minutes) == 3 and found.still_open == 2
+    last = found.minutes[-1].line
+    assert last.total_frames >= sum(minute.line.frames for minute in found.minutes) > 100
+    assert 0 < last.total_p50 <= last.total_p99 <= last.total_worst
+
+
+def test_percentiles_of_lags() -> None:
+    lags = Lags()
+    for ms in range(1, 101):
+        lags.add(ms / 1000)
+    assert lags.percentile_ms(0.99) == pytest.approx(99, abs=BUCKET_S * 1000 + 1e-6)
+    assert lags.percentile_ms(0.5) == pytest.approx(50, abs=BUCKET_S * 1000 + 1e-6)
+    lags.add(7.0)  # beyond the last bucket
+    assert lags.worst_s == 7.0 and lags.percentile_ms(1.0) < 1000
 
 
 def test_every_trade_of_a_burst_is_decided_on_before_the_exit() -> None:
