@@ -180,8 +180,8 @@ def table(found: Soak, arguments: argparse.Namespace) -> Table:
         "8. Soak on TopstepX, milliseconds",
         f"{found.sent} quotes and trades (42 to 20) of MGC and MNQ in {found.seconds / 60:.1f} minutes, "
         f"{found.sent / found.seconds:.0f} a second at random moments, a position held in both; the bot moved its "
-        f"stops {found.stops_moved} times and held {found.still_open} positions at the end. Lag of the bot itself: from "
-        "the moment the stream's thread has received the bytes to the end of the decision on the main thread. "
+        f"stops {found.stops_moved} times and held {found.still_open} positions at the end. Lag of the bot itself: "
+        "from the moment the stream's thread has received the bytes to the end of the decision on the main thread. "
         f"A line each {arguments.period:g} s; `inbox` is the most that waited at once.",
         ("", "messages", "p50", "p95", "p99", "worst", "MB", "files", "threads", "inbox"),
         rows,

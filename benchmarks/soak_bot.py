@@ -56,12 +56,12 @@ class Lags:
         self.count += 1
 
     def percentile_ms(self, part: float) -> float:
-        """The upper edge of the bucket it lies in."""
+        """The upper edge of the bucket it lies in, the worst at most."""
         left = part * self.count
         for number, count in enumerate(self._counts):
             left -= count
             if left <= 0:
-                return (number + 1) * BUCKET_S * 1000
+                return min((number + 1) * BUCKET_S, self.worst_s) * 1000
         return self.worst_s * 1000
 
 
