@@ -144,7 +144,7 @@ class TopstepFrameReader:
         told = self._told
         if told.quote is not None:
             bid, ask, time_ms = told.quote
-            known = _Best(_side(bid), _side(ask), time_ms)
+            known = _Best(_price(bid), _price(ask), time_ms)
         else:
             known = _merged(before or _Best(), wire, received_ms)
         if known is before:
@@ -245,8 +245,8 @@ def _merged(before: _Best, wire: shapes.WireQuote, received_ms: int) -> _Best:
     stamped_ms = 0 if wire.timestamp is None else _market_ms(wire.timestamp, received_ms)
     if updated_ms < before.updated_ms and stamped_ms <= before.stamped_ms:
         return before
-    bid = _side(wire.best_bid) if bytes(wire.best_bid) else before.bid
-    ask = _side(wire.best_ask) if bytes(wire.best_ask) else before.ask
+    bid = _price(wire.best_bid) if bytes(wire.best_bid) else before.bid
+    ask = _price(wire.best_ask) if bytes(wire.best_ask) else before.ask
     if bid is not None and ask is not None and bid > ask:
         if not bytes(wire.best_ask):
             ask = None
@@ -270,7 +270,7 @@ def _market_ms(text: str, received_ms: int) -> int:
     return time_ms
 
 
-def _side(text: msgspec.Raw) -> Decimal | None:
+def _price(text: msgspec.Raw) -> Decimal | None:
     return positive(text) if is_given(text) else None
 
 
@@ -310,6 +310,7 @@ def order_update(wire: shapes.WireOrder, symbol: str, received_ms: int) -> Order
         venue_status=name,
         size_left=left,
         time_ms=time_ms,
+        average_price=_price(wire.filled_price),
         working=_working(wire, symbol, left, time_ms),
         received_ms=received_ms,
     )

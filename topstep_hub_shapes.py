@@ -69,6 +69,7 @@ class WireOrder(msgspec.Struct, rename="camel"):
     side: Code
     size: Count
     fill_volume: Count | None = None
+    filled_price: Raw = NONE
     limit_price: Raw = NONE
     stop_price: Raw = NONE
     update_timestamp: str | None = None

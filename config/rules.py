@@ -64,7 +64,6 @@ def market_rules(settings: Settings, instruments: Mapping[str, Instrument]) -> R
             entry_slippage_pct=risk.entry_slippage_pct,
             exit_slippage_pct=risk.exit_slippage_pct,
         ),
-        use_stream=settings.use_stream,
         max_reconnect_attempts=settings.websocket.max_reconnect_attempts if settings.websocket else 1,
         price_note_ms=int(settings.logging.price_every_s * 1000),
         **_venue_ways(settings),
@@ -75,13 +74,15 @@ def _venue_ways(settings: Settings) -> dict[str, Any]:
     """What the venue can do, and which streams bring what. A dry run matches orders here, reduce-only too."""
     if settings.venue == "hyperliquid":
         stream = "hyperliquid" if settings.use_stream else None
-        return {"price_stream": stream, "fill_stream": stream}
+        return {"use_stream": settings.use_stream, "price_stream": stream, "fill_stream": stream}
     prices = "topstepx-market" if settings.use_stream and settings.hubs.market else None
     if settings.is_paper:
-        return {"price_stream": prices, "fill_stream": prices}
+        return {"use_stream": prices is not None, "price_stream": prices, "fill_stream": prices}
+    fills = "topstepx-user" if settings.use_stream and settings.hubs.user else None
     return {
+        "use_stream": prices is not None or fills is not None,
         "price_stream": prices,
-        "fill_stream": "topstepx-user" if settings.use_stream and settings.hubs.user else None,
+        "fill_stream": fills,
         "can_reduce_only": False,
         "position_stops": False,
         "entry_brackets": settings.brackets == "auto_oco",
@@ -103,7 +104,9 @@ def _market(settings: Settings, market: MarketSettings, instrument: Instrument) 
         leverage=market.leverage,
         exits=_exits(market.exits),
         # TopstepX streams no bars; Hyperliquid's shortest are of a minute
-        bars_from_trades=bar_ms < MINUTE_MS if settings.venue == "hyperliquid" else settings.hubs.market,
+        bars_from_trades=bar_ms < MINUTE_MS
+        if settings.venue == "hyperliquid"
+        else settings.use_stream and settings.hubs.market,
     )
 
 

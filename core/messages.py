@@ -217,6 +217,7 @@ class OrderUpdate(Event, frozen=True):
     venue_status: str  # as the venue spells it, for the log
     size_left: Decimal
     time_ms: int
+    average_price: Decimal | None = None  # of what has filled, where the news says so (TopstepX)
     working: WorkingOrder | None = None  # the order as it works now, where the news says so (TopstepX)
 
 

@@ -107,7 +107,7 @@ def _fill_of_others(turn: Turn, fill: Fill) -> None:
     if fill.start_position is None or fill.start_position == held(market):
         if is_stop:
             turn.change(fill.symbol, stop_fired_ms=turn.now_ms)
-        reason = "VENUE_STOP" if is_stop else "MANUAL"
+        reason = "VENUE_STOP" if is_stop else "LIQUIDATION" if fill.is_liquidation else "MANUAL"
         move_position(turn, fill.symbol, fill.side, fill.size, fill.price, reason, fill.time_ms, by_hand=not is_stop)
     elif _after(fill) != held(market):
         turn.note(

@@ -212,11 +212,11 @@ def _on_final(turn: Turn, record: OrderRecord, event: OrderUpdate) -> None:
         settle_ms = turn.now_ms + REASON_MS
         records.put_record(turn, msgspec.structs.replace(record, status=OrderStatus.UNKNOWN, settle_ms=settle_ms))
         return
-    end(turn, record, event.status, event.venue_status)
+    end(turn, record, event.status, event.venue_status, event.average_price)
 
 
-def end(turn: Turn, record: OrderRecord, status: OrderStatus, word: str) -> None:
-    """An order has ended. When it says filled, the position follows at once; its fills come as well, and count once."""
+def end(turn: Turn, record: OrderRecord, status: OrderStatus, word: str, average: Decimal | None = None) -> None:
+    """An order has ended. When it says filled (at `average`), the position follows at once; its fills count once."""
     order, symbol = record.order, record.order.symbol
     filled = status is OrderStatus.FILLED
     asked = record.cancel_ms is not None and not filled
@@ -230,7 +230,7 @@ def end(turn: Turn, record: OrderRecord, status: OrderStatus, word: str) -> None
         price=order.price if record.rests else None, status=word,
     )  # fmt: skip
     if filled:
-        raise_filled(turn, record, order.size, _likely_price(turn, record))
+        raise_filled(turn, record, order.size, average or _likely_price(turn, record))
     elif record.purpose is Purpose.EXIT:
         orders.delay_exit(turn, symbol)
     records.look(turn, "order ended")

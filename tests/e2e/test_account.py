@@ -139,6 +139,7 @@ def test_a_liquidation_is_told_and_booked_once(sim: SimServer, bot: Callable[...
     running.log.wait("position_closed")
     running.log.wait("market_clean", 2)
     told(pager, "fill", "liquidation=True")
+    assert field(running.log.wait("position_closed"), "reason") == "LIQUIDATION"
     sim.drop_connections()  # what the stream repeats on its return is no second liquidation
     running.log.wait("WebSocket connected successfully", 2)
     running.log.wait("WebSocket restored")

@@ -24,7 +24,8 @@ def test_enters_with_a_bracket_trails_in_place_and_the_venues_stop_closes_it(gat
     rules = market(ENTER, trailing_stop_ticks=20, trailing_activate_ticks=20, trailing_step_ticks=5)
     running = desk(markets=[rules]).start()
     enter(gateway, running)
-    entry = D(field(running.log.wait("fill symbol"), "price"))
+    entry = D(field(running.log.wait("position_opened"), "entry_price"))  # as the order's own news has it
+    assert entry == D(field(running.log.wait("fill symbol"), "price"))
     assert stops(gateway) == [(entry - 5, 2)] and targets(gateway) == [(entry + 10, 2)]
 
     gateway.move(MGC, "4106")
