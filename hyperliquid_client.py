@@ -6,9 +6,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-import hyperliquid_fills as fills
-import hyperliquid_info as info
-import hyperliquid_wire as wire
 from core.messages import (
     AccountSnapshot,
     CancelAnswered,
@@ -24,13 +21,14 @@ from core.messages import (
     WorkingOrders,
 )
 from core.model import Bar, Fill, Instrument, Order
-from hyperliquid_rest import HyperliquidRest, Timeouts, checked, network_text
-from hyperliquid_settle import Settler
-from hyperliquid_signing import Signer, address_bytes
 from runtime.budget import WeightBudget
 from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
 from runtime.warm_http import NETWORK_ERRORS, checked_url, tls_context
+from venues.hyperliquid import fills, info, wire
+from venues.hyperliquid.rest import HyperliquidRest, Timeouts, checked, network_text
+from venues.hyperliquid.settle import Settler
+from venues.hyperliquid.signing import Signer, address_bytes
 
 MAINNET_URL = "https://api.hyperliquid.xyz"
 TESTNET_URL = "https://api.hyperliquid-testnet.xyz"
@@ -309,6 +307,10 @@ class HyperliquidClient:
         except NETWORK_ERRORS as e:
             return wire.unknown(order, network_text(e), self._clock.now_ms())
         return wire.order_answer(order, answer.status, answer.body, self._clock.now_ms())
+
+    def begin_cancel(self, order_id: int) -> bool:
+        """No: it would have to be signed, and no exit begins with one."""
+        return False
 
     def cancel(self, symbol: str, order_id: int, nonce: int) -> CancelAnswered:
         return self._cancel(symbol, order_id, wire.cancel_action(self._asset_id(symbol), order_id), nonce)

@@ -1,13 +1,13 @@
-"""The stream the bot starts: frames are read in `hyperliquid_frames`, the talk is in `hyperliquid_dialect`."""
+"""The stream the bot starts; `venues/hyperliquid/` has the reading of frames (`frames`) and the talk (`dialect`)."""
 
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from hyperliquid_dialect import HyperliquidDialect, Timing
-from hyperliquid_frames import FrameReader, decode_frame
 from runtime.clock import Clock
 from runtime.stream import Inbox, ReconnectingStream, StreamStatus, check_url
+from venues.hyperliquid.dialect import HyperliquidDialect, Timing
+from venues.hyperliquid.frames import FrameReader, decode_frame
 
 __all__ = ["FrameReader", "HyperliquidWebSocketClient", "Timing", "decode_frame"]
 

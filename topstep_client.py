@@ -3,8 +3,6 @@
 from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
-import topstep_shapes as shapes
-import topstep_wire as wire
 from core.messages import (
     AccountSnapshot,
     CancelAnswered,
@@ -25,15 +23,16 @@ from core.model import Bar, Fill, Instrument, Order, VenuePosition
 from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
 from runtime.warm_http import checked_url, tls_context
-from topstep_accounts import AccountRow, pick
-from topstep_contracts import Catalogue, ContractBook
-from topstep_offset import OffsetBounds
-from topstep_orders import SEARCH_OPEN, Closed, OrderDesk, OrdersAnswer
-from topstep_prices import PriceReader
-from topstep_provider import TokenProvider
-from topstep_rest import Envelope, RequestLimits, Timeouts, TopstepRest, checked
-from topstep_settle import Settler
-from topstep_token import TokenKeeper
+from venues.topstepx import shapes, wire
+from venues.topstepx.accounts import AccountRow, pick
+from venues.topstepx.contracts import Catalogue, ContractBook
+from venues.topstepx.offset import OffsetBounds
+from venues.topstepx.orders import SEARCH_OPEN, Closed, OrderDesk, OrdersAnswer
+from venues.topstepx.prices import PriceReader
+from venues.topstepx.provider import TokenProvider
+from venues.topstepx.rest import Envelope, RequestLimits, Timeouts, TopstepRest, checked
+from venues.topstepx.settle import Settler
+from venues.topstepx.token import TokenKeeper
 
 POSITIONS = "Position/searchOpen"
 LIVE_URL = "https://api.topstepx.com"
@@ -303,6 +302,9 @@ class TopstepClient:
     def _until_ms(self, order: Order) -> int | None:
         """Our clock: later than this the order is not sent. The venue has no expiry to leave that to."""
         return None if order.expires_ms is None else order.expires_ms - self._offset.low_ms
+
+    def begin_cancel(self, order_id: int) -> bool:
+        return bool(self._chosen) and self._desk.begin_cancel(self._chosen[0], order_id)
 
     def cancel(self, symbol: str, order_id: int, nonce: int) -> CancelAnswered:
         """Waits about a second for the order's end. `gone` also when a fill was faster, or nobody knows the order."""

@@ -1,4 +1,4 @@
-"""The streams the bot starts on TopstepX: records are read in `topstep_frames`, the talk is in `topstep_dialect`."""
+"""The streams the bot starts; `venues/topstepx/` has the reading of records (`frames`) and the talk (`dialect`)."""
 
 import random
 import time
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from runtime.clock import Clock
 from runtime.heartbeat import Heartbeat
 from runtime.stream import Inbox, ReconnectingStream, StreamStatus, check_url
-from topstep_dialect import MarketDialect, UserDialect
-from topstep_frames import TopstepFrameReader
-from topstep_hub import IsOpen, Timing, TokenSource
+from venues.topstepx.dialect import MarketDialect, UserDialect
+from venues.topstepx.frames import TopstepFrameReader
+from venues.topstepx.hub import IsOpen, Timing, TokenSource
 
 __all__ = ["MARKET_STREAM", "USER_STREAM", "Timing", "TopstepFrameReader", "TopstepWebSocketClient", "hub_url"]
 

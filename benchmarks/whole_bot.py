@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import topstep_rest
 import trading_bot
 import wiring
 import wiring.hyperliquid
 import wiring.topstep
 from runtime.budget import WeightBudget
+from venues.topstepx import rest
 
 
 def config(url: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def futures_config(url: str) -> dict[str, Any]:
     }
 
 
-class LargeLimits(topstep_rest.RequestLimits):
+class LargeLimits(rest.RequestLimits):
     def __init__(self, clock: Any) -> None:
         super().__init__(clock)
         self.rest = WeightBudget(clock, capacity=1_000_000, reserve=80)

@@ -74,7 +74,11 @@ class VenueClient(Protocol):
     def submit(self, order: Order, presigned: bytes | None = None) -> OrderAnswer:
         """Send once. Never raises for what the network or the venue does: that is OrderUnknown."""
 
-    def cancel(self, symbol: str, order_id: int, nonce: int) -> CancelAnswered: ...
+    def cancel(self, symbol: str, order_id: int, nonce: int) -> CancelAnswered:
+        """Send it, unless `begin_cancel` has, and see what comes of it."""
+
+    def begin_cancel(self, order_id: int) -> bool:
+        """Write a cancellation without waiting. True: `cancel` must be called next. False: nothing was written."""
 
     def modify(self, action: Modify) -> ModifyAnswered:
         """Change a working order in place. Only where the venue has no gap-free other way (TopstepX)."""

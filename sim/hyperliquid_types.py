@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from hyperliquid_signing import action_hash, keccak, l1_digest, recover
+from venues.hyperliquid.signing import action_hash, keccak, l1_digest, recover
 
 _DECIMAL = re.compile(r"\d+(?:\.\d{1,8})?")
 _CLOID = re.compile(r"0x[0-9a-fA-F]{32}")

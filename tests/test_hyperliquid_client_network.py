@@ -15,13 +15,13 @@ import pytest
 from core.messages import OrderAccepted, OrderRejected, OrderUnknown
 from core.model import Instrument, Order, OrderType, Side
 from hyperliquid_client import HyperliquidClient
-from hyperliquid_rest import Timeouts
-from hyperliquid_signing import Signer, action_hash, l1_digest, recover
 from runtime.budget import WeightBudget
 from runtime.clock import ManualClock, SystemClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
 from runtime.warm_http import WarmConnection, checked_url, tls_context
 from tests.loopback import BOUND_S, CLOSE, DRIP, RESET, STALL, LoopbackVenue, Reply, http, loopback_venue
+from venues.hyperliquid.rest import Timeouts
+from venues.hyperliquid.signing import Signer, action_hash, l1_digest, recover
 
 KEY = "0x0123456789012345678901234567890123456789012345678901234567890123"
 ACCOUNT = "0x14791697260e4c9a71f18484c9f997b308e59325"

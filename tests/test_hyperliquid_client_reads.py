@@ -10,8 +10,6 @@ import pytest
 import requests
 import responses
 
-import hyperliquid_fills as fills
-import hyperliquid_info as info
 from core.model import Fill, Side
 from hyperliquid_client import Credentials, HyperliquidClient
 from runtime.budget import WeightBudget
@@ -20,6 +18,7 @@ from runtime.venue import CredentialsRefused, VenueUnavailable
 from tests.loopback import CLOSE, DRIP, RESET, STALL, Reply, http, loopback_venue
 from tests.test_hyperliquid_client_network import ACCOUNT, KEY, SHORT, client_of
 from tests.test_hyperliquid_client_settle import fill_row, order_row, stop_row
+from venues.hyperliquid import fills, info
 
 URL = "http://127.0.0.1:9"
 NOW_MS = 1_790_360_864_000

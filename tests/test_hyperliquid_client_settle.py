@@ -8,10 +8,10 @@ import pytest
 
 from core.messages import OrderSettled, OrderUnknown
 from core.model import Order, OrderStatus, OrderType, Side
-from hyperliquid_settle import LEFT_NO_RECORD, LOOKUP_WAITS_S, NOT_LIVE, NOT_PLACED
 from runtime.clock import ManualClock
 from tests.loopback import CLOSE, STALL, LoopbackVenue, Reply, http, loopback_venue
 from tests.test_hyperliquid_client_network import ACCOUNT, ORDER, PATIENT, SHORT, client_of
+from venues.hyperliquid.settle import LEFT_NO_RECORD, LOOKUP_WAITS_S, NOT_LIVE, NOT_PLACED
 
 OTHER_CLOID = "0x" + "9" * 32
 STOP = msgspec.structs.replace(

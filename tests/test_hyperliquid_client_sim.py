@@ -12,13 +12,13 @@ import pytest
 from core.messages import OrderAccepted, OrderRejected, OrderSettled, OrderUnknown, RejectReason
 from core.model import Order, OrderStatus, OrderType, Side, TimeInForce
 from hyperliquid_client import HyperliquidClient
-from hyperliquid_rest import Timeouts
-from hyperliquid_settle import LEFT_NO_RECORD, NOT_PLACED
-from hyperliquid_signing import Signer
 from runtime.budget import WeightBudget
 from runtime.clock import SystemClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
 from sim.server import SimServer
+from venues.hyperliquid.rest import Timeouts
+from venues.hyperliquid.settle import LEFT_NO_RECORD, NOT_PLACED
+from venues.hyperliquid.signing import Signer
 
 KEY = "0x" + "7a" * 32
 AGENT_KEY = "0x" + "7b" * 32

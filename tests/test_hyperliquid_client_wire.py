@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.messages import OrderAccepted, OrderRejected, OrderUnknown, RejectReason
 from core.model import Instrument, Order, OrderStatus, OrderType, Side, TimeInForce
-from hyperliquid_wire import (
+from venues.hyperliquid.wire import (
     REASONS,
     NoopVerdict,
     cancel_answer,

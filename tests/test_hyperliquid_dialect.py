@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from hyperliquid_dialect import HyperliquidDialect, Timing
 from runtime.dialect import BadFrame, Mute
 from tests.hyperliquid_frames import (
     CTX,
@@ -15,6 +14,7 @@ from tests.hyperliquid_frames import (
     swap,
 )
 from tests.wsserver import ctx, trade, trades
+from venues.hyperliquid.dialect import HyperliquidDialect, Timing
 
 
 class Talk:

@@ -11,18 +11,6 @@ from hypothesis import strategies as st
 
 from core.messages import BarUpdate, OrderUpdate
 from core.model import Bar, Book, Fill, MarkPrice, OrderStatus, Quote, Side, Trade
-from hyperliquid_frames import (
-    Ack,
-    Deduper,
-    FillsSnapshot,
-    FrameReader,
-    Pong,
-    VenueError,
-    chain_fills,
-    decode,
-    decode_frame,
-    order_status,
-)
 from runtime.dialect import BadFrame
 from tests.hyperliquid_frames import (
     BBO,
@@ -40,6 +28,18 @@ from tests.hyperliquid_frames import (
     swap,
 )
 from tests.wsserver import trade, trades
+from venues.hyperliquid.frames import (
+    Ack,
+    Deduper,
+    FillsSnapshot,
+    FrameReader,
+    Pong,
+    VenueError,
+    chain_fills,
+    decode,
+    decode_frame,
+    order_status,
+)
 
 DATA = Path(__file__).resolve().parents[1] / "../shared/data/hyperliquid"
 

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.model import Order, OrderType, Side, TimeInForce
-from hyperliquid_signing import Signer, action_hash, address_of, keccak, l1_digest, parse_key, recover, sign
-from hyperliquid_wire import cancel_action, cancel_by_client_id_action, leverage_action, order_action
+from venues.hyperliquid.signing import Signer, action_hash, address_of, keccak, l1_digest, parse_key, recover, sign
+from venues.hyperliquid.wire import cancel_action, cancel_by_client_id_action, leverage_action, order_action
 
 KEYS = {
     "K1": "0x0123456789012345678901234567890123456789012345678901234567890123",

@@ -9,7 +9,6 @@ import pytest
 
 from core.messages import Frame, OrderUpdate, StreamDown, StreamUp
 from core.model import Trade
-from hyperliquid_dialect import Timing
 from hyperliquid_websocket import HyperliquidWebSocketClient
 from runtime.clock import ManualClock, SystemClock
 from tests.hyperliquid_frames import (
@@ -21,6 +20,7 @@ from tests.hyperliquid_frames import (
     swap,
 )
 from tests.wsserver import WAIT_S, ListedVenue, WsServer, frame, trade, trades
+from venues.hyperliquid.dialect import Timing
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ VALUES = {
     *("typing", "zoneinfo", "msgspec"),
 }
 NUMERIC = {"talipp", "numpy"}
-VENUES = {"hyperliquid", "topstep"}  # beginnings of file names
+VENUES = {"hyperliquid": "hyperliquid", "topstep": "topstepx"}  # beginning of a file's name: its package in venues/
 OURS = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in ROOT.glob("*/__init__.py")}
 
 
@@ -32,8 +32,11 @@ def files(pattern: str) -> list[Path]:
     return sorted(path for path in ROOT.glob(pattern) if path.is_file())
 
 
-def family(name: str) -> str | None:
-    return next((venue for venue in VENUES if name.startswith(venue + "_")), None)
+def family(path: Path) -> str | None:
+    """The venue whose own file this is."""
+    if path.parent.parent == ROOT / "venues":
+        return path.parent.name
+    return next((venue for start, venue in VENUES.items() if path.stem.startswith(start + "_")), None)
 
 
 def refuse(path: Path, found: set[str]) -> None:
@@ -59,11 +62,19 @@ def test_the_shell_knows_only_the_brain() -> None:
 
 
 def test_venue_files_do_not_know_each_other() -> None:
-    venue_files = [path for path in files("*.py") if family(path.stem)]
-    assert venue_files
+    venue_files = [path for path in [*files("*.py"), *files("venues/*/*.py")] if family(path)]
+    assert {family(path) for path in venue_files} == set(VENUES.values())
     for path in venue_files:
-        known = {name for name in OURS if family(name) == family(path.stem)} | {"core", "runtime"}
-        refuse(path, tops(path) & OURS - known)
+        own = {name for name in OURS if family(ROOT / f"{name}.py") == family(path)}
+        refuse(path, tops(path) & OURS - own - {"core", "runtime", "venues"})
+        packages = {name for name in imports(path) if name.startswith("venues.")}
+        refuse(path, {name for name in packages if name.split(".")[1] != family(path)})
+
+
+def test_the_parts_do_not_know_the_whole() -> None:
+    """What a venue's package holds is used by its client and stream, never the other way round."""
+    for path in files("venues/*/*.py"):
+        refuse(path, {name for name in tops(path) if family(ROOT / f"{name}.py")})
 
 
 def test_matching_is_pure() -> None:

@@ -33,13 +33,13 @@ from core.messages import (
 )
 from core.model import Fill, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from hyperliquid_client import HyperliquidClient
-from hyperliquid_signing import Signer
 from runtime.budget import WeightBudget
 from runtime.clock import SystemClock
 from runtime.executor import LiveExecutor
 from runtime.orders import Armed, OrderLanes
 from runtime.poller import AccountReader, ListingReader, PricePoller
 from sim.server import SimServer
+from venues.hyperliquid.signing import Signer
 
 SIGNER = Signer("0x" + "7c" * 32, mainnet=False)
 ACCOUNT = SIGNER.address

@@ -28,9 +28,9 @@ from tests.topstep_answers import (
     ok,
 )
 from topstep_client import TopstepClient
-from topstep_codes import CODES
-from topstep_orders import CANCEL_LOOKS_S
-from topstep_rest import RequestLimits
+from venues.topstepx.codes import CODES
+from venues.topstepx.orders import CANCEL_LOOKS_S
+from venues.topstepx.rest import RequestLimits
 
 MGC = "CON.F.US.MGC.Z26"
 TAG = "0x1234567890abcdef0000000000000001"

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-import topstep_bars
-import topstep_shapes as shapes
 from core.model import Bar, OrderStatus, Side
 from runtime.clock import ManualClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
@@ -27,8 +25,10 @@ from tests.topstep_answers import (
     no,
     ok,
 )
-from topstep_accounts import AccountRow, pick, shortened
 from topstep_client import TopstepClient
+from venues.topstepx import bars as venue_bars
+from venues.topstepx import shapes
+from venues.topstepx.accounts import AccountRow, pick, shortened
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data" / "topstepx"
 MGC, MGC_OLD, NQ = "CON.F.US.MGC.Z26", "CON.F.US.MGC.V26", "CON.F.US.ENQ.Z26"
@@ -546,7 +546,7 @@ def test_merging_keeps_open_high_low_close():
         made(119_000, 6, 6, 1, 8, 3),
         made(0, 1, 1, 1, 1, 1),
     ]
-    assert topstep_bars.merged(bars, 60_000) == (
+    assert venue_bars.merged(bars, 60_000) == (
         Bar(0, 59_999, *map(D, (1, 1, 1, 1, 1))),
         Bar(60_000, 119_999, *map(D, (3, 9, 1, 8, 6))),
     )

@@ -18,9 +18,9 @@ from runtime.venue import VenueUnavailable
 from tests.loopback import CLOSE, STALL, loopback_venue
 from tests.test_topstep_client_orders import ENTRY, EXIT, MGC, TAG, Bench, row
 from tests.topstep_answers import ACCOUNT_ID, NOW_MS, SHORT, Answers, Http, hidden, no, ok
-from topstep_offset import OffsetBounds, date_ms
-from topstep_settle import EARLIER_MS, LOOK_WAITS_S, NEVER_ARRIVED
-from topstep_shapes import time_of
+from venues.topstepx.offset import OffsetBounds, date_ms
+from venues.topstepx.settle import EARLIER_MS, LOOK_WAITS_S, NEVER_ARRIVED
+from venues.topstepx.shapes import time_of
 
 OTHERS = [row(3, 1, customTag=None), row(2, 2, customTag=TAG + "-SL"), row(2, 3, customTag=TAG[:-1] + "2")]
 SELL = row(2, 77, side=1, type=2, fillVolume=2)

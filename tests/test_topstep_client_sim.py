@@ -14,8 +14,8 @@ from runtime.clock import ManualClock, SystemClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
 from sim.topstepx_sim import TopstepxSim
 from topstep_client import TopstepClient
-from topstep_settle import NEVER_ARRIVED
-from topstep_shapes import TERMINAL
+from venues.topstepx.settle import NEVER_ARRIVED
+from venues.topstepx.shapes import TERMINAL
 
 _ids = itertools.count(1)
 PRICE = D(4100)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from topstep_costs import commission, side_cost
-from topstep_symbols import name_of_other, ticker
+from venues.topstepx.costs import commission, side_cost
+from venues.topstepx.symbols import name_of_other, ticker
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "shared/data/topstepx/Contract_available.json"
 

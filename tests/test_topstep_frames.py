@@ -30,8 +30,8 @@ from tests.topstep_hub import (
     without,
     wrapped,
 )
-from topstep_frames import TopstepFrameReader, completed
-from topstep_numbers import millis, number
+from venues.topstepx.frames import TopstepFrameReader, completed
+from venues.topstepx.numbers import millis, number
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared/data/topstepx/hub_frames.jsonl"
 

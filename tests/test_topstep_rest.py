@@ -31,9 +31,9 @@ from tests.topstep_answers import (
     ok,
 )
 from topstep_client import TopstepClient
-from topstep_codes import CODES, LOGIN_ADVICE, code_name
-from topstep_rest import Refusal, RequestLimits
-from topstep_token import Hider, TokenKeeper
+from venues.topstepx.codes import CODES, LOGIN_ADVICE, code_name
+from venues.topstepx.rest import Refusal, RequestLimits
+from venues.topstepx.token import Hider, TokenKeeper
 
 
 @pytest.fixture

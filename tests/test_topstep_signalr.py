@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runtime.dialect import BadFrame
 from runtime.wire import ProtocolError
-from topstep_signalr import (
+from venues.topstepx.signalr import (
     CLOSE,
     COMPLETION,
     HANDSHAKE,

@@ -26,9 +26,9 @@ from tests.topstep_hub import (
     quote,
     wrapped,
 )
-from topstep_dialect import MarketDialect, UserDialect
-from topstep_frames import TopstepFrameReader
-from topstep_hub import Timing
+from venues.topstepx.dialect import MarketDialect, UserDialect
+from venues.topstepx.frames import TopstepFrameReader
+from venues.topstepx.hub import Timing
 
 URL = "wss://rtc.topstepx.com/hubs/market"
 

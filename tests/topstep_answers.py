@@ -13,7 +13,7 @@ import responses
 from runtime.clock import SystemClock
 from tests.loopback import Reply, http
 from topstep_client import TopstepClient
-from topstep_rest import Timeouts
+from venues.topstepx.rest import Timeouts
 
 URL = "http://127.0.0.1:9"
 NOW_MS = 1_790_360_864_000

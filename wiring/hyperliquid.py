@@ -16,8 +16,6 @@ from core.model import Instrument
 from core.rules import MarketRules, Rules
 from core.state import State
 from hyperliquid_client import HyperliquidClient
-from hyperliquid_frames import FrameReader
-from hyperliquid_signing import Signer, keccak
 from hyperliquid_websocket import HyperliquidWebSocketClient
 from runtime.budget import WeightBudget
 from runtime.clock import Clock
@@ -25,6 +23,8 @@ from runtime.logs import line
 from runtime.poller import Seldom
 from runtime.recovery import Decode
 from runtime.venue import CredentialsRefused, VenueClient, VenueStream, VenueUnavailable
+from venues.hyperliquid.frames import FrameReader
+from venues.hyperliquid.signing import Signer, keccak
 from wiring.flatten import HyperliquidFlattener
 from wiring.kit import Row
 

@@ -27,12 +27,12 @@ from runtime.recovery import Decode
 from runtime.venue import CredentialsRefused, VenueClient, VenueStream
 from sim.exchange import ExchangeRules
 from topstep_client import LIVE_URL, TopstepClient
-from topstep_costs import side_cost
-from topstep_frames import TopstepFrameReader
-from topstep_hub import IsOpen
-from topstep_provider import TokenProvider
-from topstep_rest import RequestLimits
 from topstep_websocket import TopstepWebSocketClient, always_open
+from venues.topstepx.costs import side_cost
+from venues.topstepx.frames import TopstepFrameReader
+from venues.topstepx.hub import IsOpen
+from venues.topstepx.provider import TokenProvider
+from venues.topstepx.rest import RequestLimits
 from wiring.flatten import TopstepFlattener
 from wiring.kit import Row
 

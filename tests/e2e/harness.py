@@ -30,10 +30,10 @@ import trading_bot
 import wiring
 from config.credentials import load_secrets
 from core.model import Side
-from hyperliquid_signing import Signer
 from hyperliquid_websocket import HyperliquidWebSocketClient
 from sim.server import SimServer
 from topstep_websocket import TopstepWebSocketClient
+from venues.hyperliquid.signing import Signer
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]

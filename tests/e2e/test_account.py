@@ -18,7 +18,6 @@ from core.decide import decide
 from core.messages import AnyEvent
 from core.model import Trade
 from core.state import State
-from hyperliquid_signing import Signer
 from sim.server import SimServer
 from tests.e2e.harness import (
     ACCOUNT,
@@ -33,6 +32,7 @@ from tests.e2e.harness import (
     market,
     stops,
 )
+from venues.hyperliquid.signing import Signer
 
 AGENT_KEY = "0x" + "6f" * 32
 AGENT = Signer(AGENT_KEY, mainnet=False).address

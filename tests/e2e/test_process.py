@@ -21,9 +21,9 @@ import pytest
 import trading_bot
 from config.faults import ConfigFault
 from core.model import Side
-from hyperliquid_signing import Signer
 from sim.server import SimServer
 from tests.e2e.harness import ACCOUNT, KEY, BotProcess, BotThread, eventually, executed, held, market, stops
+from venues.hyperliquid.signing import Signer
 
 OTHER_KEY = "0x" + "6f" * 32
 windows = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGTERM from outside")

@@ -8,8 +8,8 @@ import pytest
 import requests
 import websocket
 
-from hyperliquid_signing import Signer
 from sim.server import SimServer
+from venues.hyperliquid.signing import Signer
 
 KEY = "0x0123456789012345678901234567890123456789012345678901234567890123"
 USER = "0x14791697260e4c9a71f18484c9f997b308e59325"

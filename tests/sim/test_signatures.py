@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from hyperliquid_signing import Signer
 from sim.hyperliquid_types import ApproveAgentAction, BadShape, read_envelope, signer_of, user_digest
 from sim.limits import DAY_MS, SLACK_MS, AddressBudget, Nonces
 from sim.server import SimServer
 from tests.sim.conftest import KEY, USER, Venue, limit
+from venues.hyperliquid.signing import Signer
 
 V2 = {
     "type": "order",

@@ -9,8 +9,8 @@ import msgspec
 
 from core.model import ZERO, Bar, Fill, Instrument, OrderStatus, Side, VenuePosition, WorkingOrder
 from runtime.dialect import BadFrame
-from topstep_costs import commission
-from topstep_numbers import millis
+from venues.topstepx.costs import commission
+from venues.topstepx.numbers import millis
 
 LIMIT, MARKET, STOP_LIMIT, STOP, TRAILING_STOP = 1, 2, 3, 4, 5  # OrderType, page 2.1
 BUY, SELL = 0, 1  # OrderSide

@@ -7,13 +7,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from hyperliquid_info import BadAnswer, ExchangeStatus, decode
-from hyperliquid_wire import clean
 from runtime.budget import WeightBudget
 from runtime.clock import Clock
 from runtime.read_http import ReadAnswer, ReadSession
 from runtime.venue import VenueUnavailable
 from runtime.warm_http import NETWORK_ERRORS, Answer, NotSent, WarmConnection
+from venues.hyperliquid.info import BadAnswer, ExchangeStatus, decode
+from venues.hyperliquid.wire import clean
 
 # Page 7.1; every other read weighs 20.
 WEIGHTS = {

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from core.model import ZERO, Book
-from topstep_hub_shapes import WireLevel
-from topstep_numbers import millis, not_negative, positive
+from venues.topstepx.hub_shapes import WireLevel
+from venues.topstepx.numbers import millis, not_negative, positive
 
 ASK, BID, BEST_ASK, BEST_BID, RESET, NEW_BEST_BID, NEW_BEST_ASK = 1, 2, 3, 4, 6, 9, 10  # page 2.1, DomType
 _ASKS, _BESTS = frozenset({ASK, BEST_ASK, NEW_BEST_ASK}), frozenset({BEST_ASK, BEST_BID, NEW_BEST_BID, NEW_BEST_ASK})

@@ -13,7 +13,8 @@ import msgspec
 
 from core.messages import AnyEvent, BarUpdate, OrderUpdate
 from core.model import Bar, Book, Fill, MarkPrice, OrderStatus, Quote, Side, Trade
-from hyperliquid_shapes import (
+from runtime.dialect import BadFrame
+from venues.hyperliquid.shapes import (
     CHANNELS,
     AckFrame,
     BboFrame,
@@ -32,7 +33,6 @@ from hyperliquid_shapes import (
     decode_any,
     decode_envelope,
 )
-from runtime.dialect import BadFrame
 
 GREETING = b"Websocket connection established."  # page 1.1: plain text, before any JSON
 

@@ -9,7 +9,10 @@ import msgspec
 
 from core.messages import AnyEvent, BarUpdate
 from core.model import Book, MarkPrice, Quote, Trade
-from hyperliquid_frames import (
+from runtime.dialect import BadFrame, Mute
+from runtime.rhythm import Rhythm
+from runtime.stream import scrub
+from venues.hyperliquid.frames import (
     Ack,
     Control,
     FillsSnapshot,
@@ -18,9 +21,6 @@ from hyperliquid_frames import (
     VenueError,
     decode,
 )
-from runtime.dialect import BadFrame, Mute
-from runtime.rhythm import Rhythm
-from runtime.stream import scrub
 
 log = logging.getLogger("stream")
 

@@ -3,14 +3,14 @@
 There is no noop here and no expiry: what proves absence is time. The tag is unique for ever (protocol page 2.6).
 """
 
-import topstep_shapes as shapes
 from core.messages import OrderSettled, OrderUnknown
 from core.model import ZERO, Order, OrderStatus
 from runtime.clock import Clock
 from runtime.venue import VenueUnavailable
-from topstep_orders import SEARCH_OPEN, OrdersAnswer
-from topstep_rest import TopstepRest, checked
-from topstep_wire import unknown
+from venues.topstepx import shapes
+from venues.topstepx.orders import SEARCH_OPEN, OrdersAnswer
+from venues.topstepx.rest import TopstepRest, checked
+from venues.topstepx.wire import unknown
 
 LOOK_WAITS_S = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.25)  # 5 s: "several times over a few seconds"
 EARLIER_MS = 300_000  # how far before its decision an order is looked for: the venue's clock is known to a second

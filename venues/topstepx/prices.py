@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-import topstep_bars
-import topstep_shapes as shapes
 from core.messages import PolledPrice
 from core.model import Bar, Instrument
 from runtime.clock import Clock
-from topstep_offset import OffsetBounds
-from topstep_rest import BARS, Envelope, TopstepRest, checked
+from venues.topstepx import bars as venue_bars
+from venues.topstepx import shapes
+from venues.topstepx.offset import OffsetBounds
+from venues.topstepx.rest import BARS, Envelope, TopstepRest, checked
 
 PAGE = 5_000  # the venue gives 20000, which would hold up other threads
 PAGES_MAX = 8
@@ -32,12 +32,12 @@ class PriceReader:
 
     def bars(self, instrument: Instrument, timeframe_ms: int, count: int) -> tuple[Bar, ...]:
         """The newest `count`, oldest first; () where the venue offers nothing to make them of."""
-        asked_ms = topstep_bars.asked_ms(timeframe_ms)
+        asked_ms = venue_bars.asked_ms(timeframe_ms)
         if asked_ms is None:
             return ()
         needed = count * (timeframe_ms // asked_ms)
         end_ms = self._venue_now_ms() + AHEAD_MS
-        start_ms = end_ms - AHEAD_MS - 2 * needed * asked_ms - topstep_bars.CLOSED_MS
+        start_ms = end_ms - AHEAD_MS - 2 * needed * asked_ms - venue_bars.CLOSED_MS
         found: dict[int, Bar] = {}
         for _ in range(PAGES_MAX):
             limit = min(PAGE, needed - len(found))
@@ -48,11 +48,11 @@ class PriceReader:
             if len(found) >= needed:
                 break
             end_ms = min(found) - 1
-        return topstep_bars.merged(found.values(), timeframe_ms)[-count:]
+        return venue_bars.merged(found.values(), timeframe_ms)[-count:]
 
     def _page(self, instrument: Instrument, timeframe_ms: int, start_ms: int, end_ms: int, limit: int) -> list[Bar]:
         """In any order. Raises VenueUnavailable."""
-        unit, number = topstep_bars.unit_of(timeframe_ms)
+        unit, number = venue_bars.unit_of(timeframe_ms)
         body = {
             "contractId": instrument.contract_id,
             "live": False,  # true gives nothing at all on simulated accounts (page 2.3)
@@ -75,7 +75,7 @@ class PriceReader:
         prices = []
         for instrument in self._due(instruments):
             now_ms = self._venue_now_ms()
-            bars = self._page(instrument, topstep_bars.SECOND_MS, now_ms - POLL_SPAN_MS, now_ms + AHEAD_MS, POLL_BARS)
+            bars = self._page(instrument, venue_bars.SECOND_MS, now_ms - POLL_SPAN_MS, now_ms + AHEAD_MS, POLL_BARS)
             if bars:
                 prices.append(self._polled(instrument.symbol, max(bars, key=lambda bar: bar.open_ms)))
         return prices

@@ -9,15 +9,15 @@ from decimal import Decimal
 
 import msgspec
 
-import topstep_hub_shapes as shapes
 from core.messages import AccountUpdate, AnyEvent, OrderUpdate, PositionUpdate
 from core.model import ZERO, Fill, OrderStatus, Quote, Side, Trade, VenuePosition, WorkingOrder
 from runtime.dialect import BadFrame
-from topstep_book import Depth
-from topstep_costs import commission
-from topstep_numbers import is_given, millis, not_negative, number, positive
-from topstep_signalr import INVOCATION, Record, bad_json, parse
-from topstep_symbols import name_of_other, ticker
+from venues.topstepx import hub_shapes as shapes
+from venues.topstepx.book import Depth
+from venues.topstepx.costs import commission
+from venues.topstepx.numbers import is_given, millis, not_negative, number, positive
+from venues.topstepx.signalr import INVOCATION, Record, bad_json, parse
+from venues.topstepx.symbols import name_of_other, ticker
 
 __all__ = ["TopstepFrameReader", "completed"]
 
@@ -65,7 +65,7 @@ def completed(raw: bytes, known: shapes.Known) -> bytes:
 class TopstepFrameReader:
     """Records to events for one run, live or from its journal.
 
-    `contracts` names the symbol of each configured contract, others are named by `topstep_symbols`. Events of other
+    `contracts` names the symbol of each configured contract, others are named by `symbols`. Events of other
     accounts than `account_id` are dropped (None: of none, for a journal that holds no others). `multipliers` (by
     contract, account currency per 1.0 of price) go into positions; 1 where the caller knows none.
     """

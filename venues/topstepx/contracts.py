@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-import topstep_shapes as shapes
 from core.model import Instrument
 from runtime.venue import VenueUnavailable
-from topstep_rest import Envelope, TopstepRest, checked
-from topstep_symbols import name_of_other
+from venues.topstepx import shapes
+from venues.topstepx.rest import Envelope, TopstepRest, checked
+from venues.topstepx.symbols import name_of_other
 
 
 class _Contracts(Envelope):

@@ -6,16 +6,15 @@ After BURNT or USED the order cannot newly go live. Whether it rests, filled or 
 from decimal import Decimal
 from typing import TypeVar
 
-import hyperliquid_info as info
-import hyperliquid_wire as wire
 from core.messages import OrderSettled, OrderUnknown
 from core.model import ZERO, Order, OrderStatus, OrderType, WorkingOrder
-from hyperliquid_fills import FillRow
-from hyperliquid_rest import HyperliquidRest, checked, network_text
-from hyperliquid_wire import NoopVerdict
 from runtime.clock import Clock
 from runtime.venue import VenueUnavailable
 from runtime.warm_http import NETWORK_ERRORS
+from venues.hyperliquid import info, wire
+from venues.hyperliquid.fills import FillRow
+from venues.hyperliquid.rest import HyperliquidRest, checked, network_text
+from venues.hyperliquid.wire import NoopVerdict
 
 LOOKUP_WAITS_S = (0.0, 0.1, 0.15, 0.25, 0.3)  # a fresh order may be unknown to reads for some hundred ms (page 2.8)
 EARLIER_MS = 5_000  # how far before its nonce an order's traces are believed, for clocks differ

@@ -1,6 +1,6 @@
 """The shapes of the hubs' events (page 3.4): only what is read; unknown keys are skipped.
 
-Numbers stay JSON text (`Raw`): `topstep_numbers` decides what is a price. The venue leaves null fields out.
+Numbers stay JSON text (`Raw`): `numbers` decides what is a price. The venue leaves null fields out.
 """
 
 from typing import Annotated, TypeVar

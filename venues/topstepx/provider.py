@@ -3,7 +3,7 @@
 import threading
 
 from runtime.venue import CredentialsRefused, VenueUnavailable
-from topstep_rest import TopstepRest
+from venues.topstepx.rest import TopstepRest
 
 
 class TokenProvider:

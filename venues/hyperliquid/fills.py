@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from core.model import Fill
-from hyperliquid_info import above_zero, finite, side_of
+from venues.hyperliquid.info import above_zero, finite, side_of
 
 
 class _Liquidation(msgspec.Struct):

@@ -8,16 +8,16 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-import topstep_shapes as shapes
 from runtime.budget import WeightBudget
 from runtime.clock import Clock
 from runtime.logs import line
 from runtime.read_http import ReadAnswer, ReadSession, retry_after_s
 from runtime.venue import CredentialsRefused, VenueUnavailable
 from runtime.warm_http import NETWORK_ERRORS, Answer, NotSent, WarmConnection
-from topstep_codes import CODES, LOGIN_ADVICE, code_name
-from topstep_offset import OffsetBounds, date_ms
-from topstep_token import TokenKeeper
+from venues.topstepx import shapes
+from venues.topstepx.codes import CODES, LOGIN_ADVICE, code_name
+from venues.topstepx.offset import OffsetBounds, date_ms
+from venues.topstepx.token import TokenKeeper
 
 log = logging.getLogger("venue")
 

@@ -8,8 +8,6 @@ from decimal import Decimal
 
 import msgspec
 
-import topstep_shapes as shapes
-import topstep_wire as wire
 from core.messages import (
     CancelAnswered,
     CloseAnswered,
@@ -23,8 +21,9 @@ from core.model import Instrument, Order
 from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
 from runtime.warm_http import NETWORK_ERRORS, Answer
-from topstep_rest import Envelope, Refusal, TopstepRest, checked, network_text
-from topstep_wire import Said, Verdict
+from venues.topstepx import shapes, wire
+from venues.topstepx.rest import Envelope, Refusal, TopstepRest, checked, network_text
+from venues.topstepx.wire import Said, Verdict
 
 SEARCH_OPEN, SEARCH_BY_ID = "Order/searchOpen", "Order/searchById"
 CANCEL_LOOKS_S = (0.0, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4)  # about a second; the simulator needs 10 to 30 ms

@@ -44,7 +44,7 @@ class Record(msgspec.Struct, rename="camel"):
     invocation_id: str | None = None
     error: str | None = None
     allow_reconnect: bool | None = None  # absent means no (4.5)
-    known: msgspec.Raw = msgspec.Raw(b"")  # ours, on a record that was kept: see topstep_frames
+    known: msgspec.Raw = msgspec.Raw(b"")  # ours, on a record that was kept: see frames
 
 
 class _HandshakeAnswer(msgspec.Struct):

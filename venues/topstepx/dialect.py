@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from runtime.clock import Clock
 from runtime.dialect import BadFrame, Mute
 from runtime.rhythm import Rhythm
-from topstep_frames import MARKET_EVENTS, USER_EVENTS, TopstepFrameReader
-from topstep_hub import HubDialect, IsOpen, Subscription, Timing, TokenSource
+from venues.topstepx.frames import MARKET_EVENTS, USER_EVENTS, TopstepFrameReader
+from venues.topstepx.hub import HubDialect, IsOpen, Subscription, Timing, TokenSource
 
 __all__ = ["MarketDialect", "Timing", "UserDialect"]
 

@@ -14,8 +14,8 @@ from runtime.dialect import BadFrame, Closed, Mute
 from runtime.redaction import Redactor
 from runtime.stream import scrub
 from runtime.venue import CredentialsRefused, VenueUnavailable
-from topstep_frames import TopstepFrameReader, completed
-from topstep_signalr import (
+from venues.topstepx.frames import TopstepFrameReader, completed
+from venues.topstepx.signalr import (
     CLOSE,
     COMPLETION,
     HANDSHAKE,
@@ -210,7 +210,7 @@ class HubDialect:
             return ()
         if not self._knows(record.target):
             raise BadFrame("unknown_target", repr(record.target[:40]))
-        record.known = msgspec.Raw(b"")  # ours alone: see topstep_frames.completed
+        record.known = msgspec.Raw(b"")  # ours alone: see frames.completed
         events = self._reader.events(record, received_ms)
         if not self._wants(record.target, now_s):
             return ()

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-import topstep_shapes as shapes
 from core.messages import Modify, ModifyAnswered, OrderAccepted, OrderRejected, OrderUnknown, RejectReason
 from core.model import ZERO, Bracket, Instrument, Order, OrderStatus, OrderType, Side, TimeInForce
 from runtime.venue import OrderAnswer
 from runtime.warm_http import Answer
-from topstep_codes import CODES, code_name
+from venues.topstepx import shapes
+from venues.topstepx.codes import CODES, code_name
 
 PLACE, MODIFY, CANCEL = "Order/place", "Order/modify", "Order/cancel"
 CLOSE, PARTIAL_CLOSE = "Position/closeContract", "Position/partialCloseContract"

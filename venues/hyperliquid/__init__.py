@@ -1,0 +1,1 @@
+"""Hyperliquid: frames, answers, bytes and signatures behind `hyperliquid_client` and `hyperliquid_websocket`."""

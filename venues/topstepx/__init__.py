@@ -1,0 +1,1 @@
+"""TopstepX: answers, orders, tokens and hub records behind `topstep_client` and `topstep_websocket`."""
