@@ -55,6 +55,12 @@ def holdings(state: State, rules: Rules) -> tuple[Holding, ...]:
     return tuple(found)
 
 
+def dearest_tick(rules: Rules) -> Decimal | None:
+    """Worth of a tick of one contract, the largest of the config: what a distance in ticks means while nothing is held."""
+    instruments = (market.instrument for market in rules.markets.values())
+    return max((i.tick_size * i.multiplier for i in instruments if i.tick_size is not None), default=None)
+
+
 def is_managed(position: VenuePosition, rules: Rules) -> bool:
     """Whether the config names its market; another month under the same symbol is another contract."""
     market = rules.markets.get(position.symbol)

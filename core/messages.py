@@ -450,7 +450,7 @@ class Note(Action, frozen=True):
     """One log line. `notify` also sends it to the user's channels."""
 
     level: str  # DEBUG, INFO, WARNING, ERROR, CRITICAL
-    name: str  # stable event name, listed in core/notes.py
+    name: str  # stable event name, listed in README.md
     fields: dict[str, str]
     text: str = ""  # a sentence for people, at the end of the line
     notify: bool = False

@@ -7,7 +7,7 @@ event (`after`), and before every entry (`allow`).
 from decimal import Decimal
 
 from core import prop_account, prop_rules, prop_size, records
-from core.holdings import Holding, holdings
+from core.holdings import Holding, dearest_tick, holdings
 from core.messages import (
     AccountSnapshot,
     AccountUpdate,
@@ -137,7 +137,7 @@ def on_tick(turn: Turn, rules: PropRules, held: tuple[Holding, ...]) -> None:
 
 def note_room(turn: Turn, rules: PropRules, held: tuple[Holding, ...]) -> None:
     valuation = valued(turn, rules, held)
-    rooms = prop_account.distances(rules, turn.state.prop, valuation, held)
+    rooms = prop_account.distances(rules, turn.state.prop, valuation, held, dearest_tick(turn.rules))
     fields = {"balance": shown_as(turn.state.prop.balance)}
     for room in rooms:
         fields[room.name] = "unknown" if room.dollars is None else f"{room.dollars:.2f}"

@@ -135,7 +135,7 @@ class Room(msgspec.Struct, frozen=True):
     name: str
     level: Decimal  # the equity at which it is reached
     dollars: Decimal | None  # None: the equity is unknown
-    ticks: Decimal | None  # of all that is held, together; flat: of one contract of the asked instrument
+    ticks: Decimal | None  # of all that is held, together; flat: of one contract, as asked for
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from runtime.snapshot import HealthSnapshot, MarketHealth, SourceHealth
+from runtime.snapshot import HealthSnapshot, MarketHealth, PropHealth, SourceHealth
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Number = float | int | None
@@ -20,6 +20,8 @@ class _Snapshot(Collector):
         yield from _bot(self._snapshot, self._now_ms)
         yield from _markets(self._snapshot.markets)
         yield from _orders(self._snapshot)
+        if self._snapshot.prop is not None:
+            yield from _prop(self._snapshot.prop)
 
 
 def render(snapshot: HealthSnapshot, now_ms: int) -> bytes:
@@ -84,6 +86,19 @@ def _orders(s: HealthSnapshot) -> Iterator[Metric]:
     for status, count in s.orders.by_status.items():
         by_status.add_metric([status], count)
     yield by_status
+
+
+def _prop(prop: PropHealth) -> Iterator[Metric]:
+    yield _gauge(
+        "bot_prop_locked", "1 when no entries are taken until the next trading day", float(prop.locked is not None)
+    )
+    for unit in ("dollars", "ticks"):
+        family = GaugeMetricFamily(f"bot_prop_room_{unit}", "Distance to a limit of the prop firm", labels=["limit"])
+        for name, room in prop.limits.items():
+            distance = getattr(room, unit)
+            if distance is not None:
+                family.add_metric([name], float(distance))
+        yield family
 
 
 def _gauge(name: str, text: str, value: Number) -> Metric:

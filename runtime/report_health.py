@@ -9,7 +9,7 @@ from decimal import Decimal
 from core import prop_account
 from core.exits import stop_level
 from core.freshness import feed_lag_ms, feed_verdict, newest_lag_ms, price_age_ms, rest_verdict
-from core.holdings import holdings
+from core.holdings import dearest_tick, holdings
 from core.model import OrderStatus
 from core.protection import tightest
 from core.risk import daily_pnl, equity_now
@@ -140,7 +140,7 @@ def prop_health(state: State, rules: Rules, now_ms: int) -> PropHealth | None:
         equity=cents(None if valuation is None else valuation.in_hand),
         limits={
             room.name: RoomHealth(level=room.level.quantize(CENT), dollars=cents(room.dollars), ticks=room.ticks)
-            for room in prop_account.distances(guarded, prop, valuation, held)
+            for room in prop_account.distances(guarded, prop, valuation, held, dearest_tick(rules))
         },
         locked=prop.lock_reason if prop_account.is_locked(prop, now_ms + state.offset_ms) else None,
         excess=state.prop_excess or None,

@@ -90,7 +90,7 @@ class RoomHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     level: Decimal  # the equity at which it is reached
     dollars: Decimal | None
-    ticks: Decimal | None  # of all that is held, together
+    ticks: Decimal | None  # of all that is held, together; flat: of one contract, the dearest of the config
 
 
 class PropHealth(msgspec.Struct, frozen=True, kw_only=True):

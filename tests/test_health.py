@@ -31,8 +31,10 @@ from runtime.snapshot import (
     MarketHealth,
     OrdersHealth,
     PositionHealth,
+    PropHealth,
     Published,
     RequestsHealth,
+    RoomHealth,
     SourceHealth,
     StreamHealth,
     encode,
@@ -54,6 +56,15 @@ SOURCES = {
 BTC = MarketHealth(
     current_price=D("50000.0"), price_source="websocket", price_age_s=0.2, lag_ms=85, verdict="real-time",
     position=LONG, sources=SOURCES,
+)  # fmt: skip
+
+PROP = PropHealth(
+    preset="combine_50k", balance=D(50_000), equity=D("49990.08"), locked="own_daily_loss", excess="MGC 4 of 3",
+    limits={
+        "max_loss_limit": RoomHealth(level=D("48000.00"), dollars=D("1990.08"), ticks=D(995)),
+        "own_daily_loss": RoomHealth(level=D("49800.00"), dollars=None, ticks=None),
+    },
+    best_day=D(100), target_needed=D(3000), target_total=D(-10),
 )  # fmt: skip
 
 
@@ -208,6 +219,7 @@ def test_metrics(url: str, published: Published, clock: ManualClock) -> None:
             markets={"BTC": BTC, "ETH": MarketHealth(position=msgspec.structs.replace(LONG, side="SELL"))},
             requests=RequestsHealth(weight_used=41, weight_limit=1200),
             journal=JournalHealth(bytes=77),
+            prop=PROP,
         )
     )
     clock.advance(1_000)
@@ -230,6 +242,9 @@ def test_metrics(url: str, published: Published, clock: ManualClock) -> None:
     assert found[("bot_websocket_reconnects_total",)] == 1 and found[("bot_orders_total", "FILLED")] == 4
     assert found[("bot_request_weight_used",)] == 41 and found[("bot_journal_bytes",)] == 77
     assert found[("bot_snapshot_age_seconds",)] == 1
+    room = {unit: found[(f"bot_prop_room_{unit}", "max_loss_limit")] for unit in ("dollars", "ticks")}
+    assert room == {"dollars": 1990.08, "ticks": 995} and found[("bot_prop_locked",)] == 1
+    assert ("bot_prop_room_dollars", "own_daily_loss") not in found  # the equity is unknown: no figure
 
 
 def test_the_page(url: str, published: Published) -> None:
@@ -277,6 +292,8 @@ def test_the_page(url: str, published: Published) -> None:
         ({"network": "testnet"}, "test money"),
         ({"equity": None, "daily_pnl": D("-3.5")}, "−3.50"),
         ({"markets": {"BTC": MarketHealth()}}, "no price yet"),
+        ({"prop": PROP}, "<b>max_loss_limit</b> 1990.08 away, 995 ticks (at an equity of 48000.00)"),
+        ({"prop": PROP}, "own_daily_loss: no entries until the next trading day"),
     ],
 )
 def test_the_page_says_what_is_wrong(changes: dict[str, Any], expected: str) -> None:
@@ -432,6 +449,20 @@ def test_the_status_command_shows_every_source() -> None:
     assert "50000.0 (real-time, 0.2 s old)" in text
     assert "trades real-time, lag 85 ms, 12.5 a second, newest 0.2 s ago" in text
     assert "quotes lagging, lag 9000 ms" in text and "REST" not in text
+
+
+def test_the_status_command_shows_the_prop_firm_limits() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(status_table(snap(prop=PROP), 0.5))
+    lines = [" ".join(line.strip(" │|").split()) for line in console.export_text().splitlines()]
+    for wanted in (
+        "max_loss_limit │ 1990.08 away, 995 ticks (at an equity of 48000.00)",
+        "own_daily_loss │ unknown (at an equity of 49800.00)",
+        "profit target │ -10 of 3000, best day 100",
+        "LOCKED │ own_daily_loss: no entries until the next trading day",
+        "TOO MUCH │ MGC 4 of 3",
+    ):
+        assert wanted in lines, lines
 
 
 # --- notifications --------------------------------------------------------------------------------------------------

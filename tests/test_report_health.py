@@ -6,7 +6,8 @@ import pytest
 from core.messages import RequestBudget
 from core.model import Side
 from runtime.report_health import QUIET_S, address_budget, build, iso, protection_text, stream_health
-from runtime.snapshot import HealthSnapshot
+from runtime.snapshot import HealthSnapshot, PropHealth, RoomHealth
+from tests.core import test_prop_guard as guarded
 from tests.core.world import D, Desk, rules_with, venue_position
 
 
@@ -26,7 +27,7 @@ def desk() -> Desk:
     return desk
 
 
-def shown(desk: Desk, after_ms: int = 0, **changes: object) -> HealthSnapshot:
+def shown(desk: Desk | guarded.Desk, after_ms: int = 0, **changes: object) -> HealthSnapshot:
     given = {
         "now_ms": desk.now_ms + after_ms, "started_ms": desk.now_ms - 60_000, "stream_status": None,
         "order_counts": {}, "weight_used": 0, "weight_limit": 1200, "journal_bytes": 0,
@@ -153,6 +154,63 @@ def test_the_journals_error_is_shown_while_it_lasts(desk: Desk, ok: bool) -> Non
     journal = shown(desk, journal_bytes=77, journal_error="No space left on device").journal
     assert (journal.ok, journal.bytes) == (ok, 77)
     assert journal.error == (None if ok else "No space left on device")
+
+
+# --- the prop-firm guard --------------------------------------------------------------------------------------------
+
+
+def guard(desk: guarded.Desk) -> PropHealth:
+    prop = shown(desk).prop
+    assert prop is not None
+    return prop
+
+
+def test_without_prop_rules_there_is_no_guard_to_show(desk: Desk) -> None:
+    assert shown(desk).prop is None
+
+
+def test_before_the_account_has_been_seen_no_limit_is_shown() -> None:
+    desk = guarded.Desk(guarded.rules())
+    assert shown(desk).prop is None
+    desk.account("50000")
+    assert guard(desk).preset == "combine_50k"
+
+
+def test_distances_while_flat_are_in_ticks_of_one_contract() -> None:
+    found = guard(guarded.ready("50100.005", own_daily_loss=300))
+    assert (found.balance, found.equity) == (D("50100.005"), D("50100.00"))
+    assert found.limits["own_daily_loss"] == RoomHealth(level=D("49800.00"), dollars=D("300.00"), ticks=D(300))
+    assert found.limits["max_loss_limit"].level == D("48100.00")  # it may have been as high at an end of day
+    assert (found.locked, found.excess) == (None, None)
+    assert (found.target_total, found.target_needed) == (D("100.00"), D("3000.00"))
+
+
+def test_distances_with_a_position_are_what_leaving_now_would_keep() -> None:
+    desk = guarded.ready()
+    desk.account("50000", guarded.held(size="2"))
+    desk.price("3999")
+    room = guard(desk).limits["daily_loss_limit"]
+    # 22 lost at the bid, 1.92 of costs, 8 for the way out; a tick of both contracts is 2
+    assert (room.level, room.dollars, room.ticks) == (D("49000.00"), D("968.08"), D(484))
+
+
+def test_an_equity_nobody_knows_is_not_shown_as_the_last_one() -> None:
+    desk = guarded.ready()
+    desk.account("50000", guarded.held(symbol="MES", contract_id=guarded.MES, multiplier="5"))
+    found = guard(desk)
+    assert found.equity is None and found.balance == D(50000)
+    assert (found.limits["max_loss_limit"].dollars, found.limits["max_loss_limit"].ticks) == (None, None)
+
+
+def test_a_locked_day_and_what_is_above_a_cap_are_named() -> None:
+    desk = guarded.ready(own_daily_loss=50, product_caps={"MGC": 1})
+    desk.account("50000", guarded.held(size="2"))
+    desk.price("4000")
+    desk.tick()
+    assert "MGC" in str(guard(desk).excess)
+    desk.price("3997")
+    assert guard(desk).locked == "own_daily_loss"
+    assert shown(desk, after_ms=24 * 3_600_000).prop.locked is None  # type: ignore[union-attr]
 
 
 # --- the stream -----------------------------------------------------------------------------------------------------

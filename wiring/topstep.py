@@ -16,6 +16,7 @@ from config.prop import doubt, preset_of, sessions
 from config.prop_settings import PropSettings
 from config.settings import Settings
 from core import prop_account
+from core.holdings import dearest_tick
 from core.messages import AnyEvent
 from core.model import Instrument
 from core.rules import MarketRules, Rules
@@ -215,8 +216,9 @@ class TopstepKit:
             yield Row("distances", True, "a position is open: /health shows them with its price")
             return
         valuation = prop_account.equity(rules.prop, account.balance, (), now_ms)
-        for room in prop_account.distances(rules.prop, prop, valuation, ()):
-            yield Row(room.name, room.dollars is not None and room.dollars > 0, f"{room.dollars} away, at {room.level}")
+        for room in prop_account.distances(rules.prop, prop, valuation, (), dearest_tick(rules)):
+            far = f"{room.dollars} away, {room.ticks} ticks of one contract, at an equity of {room.level}"
+            yield Row(room.name, room.dollars is not None and room.dollars > 0, far)
 
     def protection(self, market: MarketRules) -> str:
         moved = ", moved behind the price" if market.exits.trailing_stop else ""

@@ -230,6 +230,15 @@ def test_the_distances_are_in_the_log_once_a_minute() -> None:
         desk.tick()
     notes = [note for note in desk.log if note.name == "prop_room"]
     assert len(notes) == 2 and notes[0].fields["max_loss_limit"] == "2000.00"
+    assert notes[0].fields["max_loss_limit_ticks"] == "2000"  # of one contract while nothing is held
+    desk.account("50000", held(size="2"))
+    desk.price("4000")
+    for _ in range(61):
+        desk.price("4000")
+        desk.tick()
+    room = [note for note in desk.log if note.name == "prop_room"][-1].fields
+    # two MGC left one tick below the last price, 1.92 of costs and four ticks of slippage each
+    assert (room["max_loss_limit"], room["max_loss_limit_ticks"]) == ("1988.08", "994")
 
 
 def test_what_is_above_a_cap_is_said_once() -> None:
