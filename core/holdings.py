@@ -56,7 +56,7 @@ def holdings(state: State, rules: Rules) -> tuple[Holding, ...]:
 
 
 def dearest_tick(rules: Rules) -> Decimal | None:
-    """Worth of a tick of one contract, the largest of the config: what a distance in ticks means while nothing is held."""
+    """Worth of a tick of one contract, the largest of the config: what distances in ticks mean while all is flat."""
     instruments = (market.instrument for market in rules.markets.values())
     return max((i.tick_size * i.multiplier for i in instruments if i.tick_size is not None), default=None)
 
