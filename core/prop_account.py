@@ -65,8 +65,13 @@ def book(state: PropState, net: Decimal, time_ms: int) -> PropState:
 
 
 def moved(state: PropState, now_ms: int) -> PropState:
-    """After a fill that closed something: until the balance is told again, it and the position disagree."""
+    """After a fill (an opening one costs fees): until the balance is told again, it and the position disagree."""
     return replace(state, moved_ms=now_ms)
+
+
+def in_doubt(state: PropState) -> PropState:
+    """The balance that came last and the positions may not know of the same fills: unsettled until told again."""
+    return replace(state, moved_ms=state.balance_ms, balance_ms=state.balance_ms - 1)
 
 
 def is_settled(state: PropState) -> bool:

@@ -22,6 +22,7 @@ from core.messages import (
 from core.model import ZERO, Fill, Purpose, Quote, Trade
 from core.prop_values import Entry, Flatten, PropRules, Valuation
 from core.protection import begin_exit
+from core.reconcile import is_outdated
 from core.state import ExitReason, State
 from core.turn import Turn, shown_as
 
@@ -37,22 +38,43 @@ def after(turn: Turn, event: AnyEvent, before: State) -> None:
     rules = turn.rules.prop
     if rules is None:
         return
+    is_price = isinstance(event, PRICES)
+    if not is_price and not isinstance(event, (Tick, *ACCOUNT)):
+        return
+    held = holdings(turn.state, turn.rules)
     if isinstance(event, AccountUpdate):
-        learn_balance(turn, rules, event.balance, turn.venue_now_ms)
-    elif isinstance(event, AccountSnapshot) and event.balance is not None:
-        learn_balance(turn, rules, event.balance, event.requested_ms + turn.state.offset_ms)
+        learn_balance(turn, rules, event.balance, held)
+    elif isinstance(event, AccountSnapshot):
+        learn_round(turn, rules, event, held, before)
     elif isinstance(event, Fill):
         book(turn, event, before)
-    is_price = isinstance(event, PRICES)
-    held = holdings(turn.state, turn.rules) if is_price or isinstance(event, (Tick, *ACCOUNT)) else ()
     if held or not is_price:
         watch(turn, rules, held)
     if isinstance(event, Tick):
         on_tick(turn, rules, held)
 
 
-def learn_balance(turn: Turn, rules: PropRules, balance: Decimal, told_ms: int) -> None:
-    turn.set(prop=prop_account.roll(turn.state.prop, rules, balance, told_ms))
+def learn_balance(turn: Turn, rules: PropRules, balance: Decimal, held: tuple[Holding, ...]) -> None:
+    """By the stream. It may bring the balance before the fill that changed it, and fills do not move what is outside
+    the config: a closed loss would count twice, as balance and as open loss. Then only a read of both settles it.
+    """
+    before, is_answer = turn.state.prop, not prop_account.is_settled(turn.state.prop)
+    prop = prop_account.roll(before, rules, balance, turn.venue_now_ms)
+    if held and prop.balance != before.balance and (turn.state.outside or not is_answer):
+        prop = prop_account.in_doubt(prop)
+        records.look(turn, "the balance has moved")
+    turn.set(prop=prop)
+
+
+def learn_round(
+    turn: Turn, rules: PropRules, snapshot: AccountSnapshot, held: tuple[Holding, ...], before: State
+) -> None:
+    """By REST: of the same round as the positions, hence not believed where one of those was not."""
+    prop = turn.state.prop
+    is_partial = any(is_outdated(market, snapshot) for market in before.markets.values())
+    if snapshot.balance is None or (prop.day and held and is_partial):
+        return
+    turn.set(prop=prop_account.roll(prop, rules, snapshot.balance, snapshot.requested_ms + turn.state.offset_ms))
 
 
 def book(turn: Turn, fill: Fill, before: State) -> None:
@@ -62,7 +84,7 @@ def book(turn: Turn, fill: Fill, before: State) -> None:
     if fill.fill_id not in turn.state.fill_ids:  # not ours to manage, so nobody has remembered it
         turn.set(fill_ids={**turn.state.fill_ids, fill.fill_id: fill.time_ms})
     prop = prop_account.book(turn.state.prop, fill.closed_pnl - fill.fee, fill.time_ms)
-    if fill.closed_pnl != 0 and not fill.is_snapshot:
+    if not fill.is_snapshot:
         prop = prop_account.moved(prop, turn.venue_now_ms)
     turn.set(prop=prop)
 
@@ -73,7 +95,7 @@ def valued(turn: Turn, rules: PropRules, held: tuple[Holding, ...]) -> Valuation
 
 def watch(turn: Turn, rules: PropRules, held: tuple[Holding, ...]) -> None:
     valuation = valued(turn, rules, held)
-    if valuation is not None:
+    if valuation is not None and prop_account.is_settled(turn.state.prop):
         prop = prop_account.watch_high(turn.state.prop, rules, valuation)
         if prop is not turn.state.prop:
             turn.set(prop=prop)

@@ -89,7 +89,7 @@ class PropState(msgspec.Struct, frozen=True, kw_only=True):
     day_start_balance: Decimal = ZERO
     balance: Decimal = ZERO  # the newest
     balance_ms: int = 0  # when it was told
-    moved_ms: int = 0  # the newest fill that closed something
+    moved_ms: int = 0  # the newest fill or doubt: a balance from before does not fit the positions
     highest_balance: Decimal = ZERO  # of all ends of days
     highest_known: bool = False  # False: it may have been higher before we looked
     equity_high: Decimal | None = None  # open profit included; for the intraday variant

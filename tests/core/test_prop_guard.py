@@ -8,6 +8,7 @@ import pytest
 
 from config.prop import prop_rules
 from config.prop_settings import PropSettings
+from core import prop_account
 from core.decide import decide
 from core.messages import (
     AccountSnapshot,
@@ -15,6 +16,7 @@ from core.messages import (
     AnyAction,
     CloseAnswered,
     CloseContract,
+    FlattenRequested,
     Note,
     ReadAccount,
     Started,
@@ -222,6 +224,61 @@ def test_a_balance_that_does_not_follow_its_fill_is_asked_for() -> None:
     assert [a.reason for a in asked if "balance" in a.reason]
     desk.balance("49979.04")
     assert desk.state.prop.balance == D("49979.04")
+
+
+def test_only_what_tells_of_the_account_is_judged_by() -> None:
+    desk = ready(own_daily_loss=100)
+    desk.price("4006")
+    desk.account("49880", held())  # a part was closed with a loss, the rest gains
+    desk.feed(StreamUp(stream="topstepx-market", subscriptions=2, received_ms=desk.now_ms))
+    assert desk.state.prop.lock_reason == ""  # the balance alone would be 120 down
+    desk.price("4002")
+    assert desk.state.prop.lock_reason == "own_daily_loss"
+
+
+@pytest.mark.parametrize(("symbol", "price"), [("MGC", "3994"), ("MES", "3996")])
+def test_a_loss_counts_once_while_balance_and_fill_are_on_their_way(symbol: str, price: str) -> None:
+    """Nothing guarantees their order (page 3.4). MES is outside the config: only a read says that it is gone."""
+    desk = ready(own_daily_loss=100, own_daily_profit=100)
+    desk.price("4000")
+    desk.account("50000", held() if symbol == "MGC" else held("MES", "2", MES, "5"))
+    desk.price(price, symbol=symbol)
+    if symbol == "MES":
+        desk.fill("-60", symbol=symbol)
+    actions = desk.balance("49938")
+    assert [type(a) for a in actions] == [ReadAccount]
+    desk.price(price, symbol=symbol)
+    assert desk.state.prop.lock_reason == "" and entries(desk.signalled()) == []
+    desk.account("49938")
+    desk.price(price, symbol=symbol)
+    assert desk.state.prop.lock_reason == "" and prop_account.is_settled(desk.state.prop)
+    desk.balance("49890")
+    assert desk.state.prop.lock_reason == "own_daily_loss"  # flat: the balance is all there is
+
+
+def test_a_gain_that_would_count_twice_does_not_raise_the_intraday_floor() -> None:
+    desk = ready(trailing="intraday")
+    desk.account("50000", held())
+    desk.price("4010")
+    high = desk.state.prop.equity_high
+    assert high is not None and high >= 50100
+    desk.balance("50100")
+    desk.price("4010")
+    assert desk.state.prop.equity_high == high
+
+
+def test_the_balance_of_a_read_whose_positions_were_not_believed_waits_for_the_next() -> None:
+    desk = ready(own_daily_loss=100)
+    desk.account("50000", held())
+    desk.price("3994")
+    asked_ms = desk.now_ms
+    desk.feed(FlattenRequested(received_ms=asked_ms + 1))
+    while not any(r.purpose is Purpose.EXIT for r in desk.state.markets["MGC"].orders.values()):
+        desk.tick(after_ms=200)
+    desk.account("49938")  # the exit has filled, and neither its answer nor its fill has come
+    assert desk.state.markets["MGC"].position is not None and desk.state.prop.balance == 50000
+    desk.price("3994")
+    assert desk.state.prop.lock_reason == ""
 
 
 def test_the_distances_are_in_the_log_once_a_minute() -> None:
