@@ -286,6 +286,10 @@ class Bot:
 
     def _on_time(self) -> None:
         now_ms = self._clock.now_ms()
+        keen = any(market.position is not None for market in self.state.markets.values())
+        if keen is not self._is_keen:
+            self._is_keen = keen
+            self._executor.stay_keen(keen)
         if now_ms >= self._next_tick_ms:
             self._next_tick_ms = now_ms + (BUSY_TICK_MS if self._is_busy() else TICK_MS)
             self.take([Tick(received_ms=now_ms)])
@@ -298,10 +302,6 @@ class Bot:
             self.ask_to_stop("the time asked for is over")
 
     def _each_second(self, now_ms: int) -> None:
-        keen = any(market.position is not None for market in self.state.markets.values())
-        if keen is not self._is_keen:
-            self._is_keen = keen
-            self._executor.stay_keen(keen)
         self._publish(self.state, None if self._stop is None else "stopping")
         if self._is_flatten_asked():
             self.take([FlattenRequested(received_ms=now_ms)])

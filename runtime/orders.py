@@ -47,16 +47,16 @@ class Task(msgspec.Struct, frozen=True):
     client: VenueClient | None  # None: it had to queue, for every connection was in use; take the first that is free
     action: Any  # None: only warm the connection up
     body: bytes | None = None  # signed in advance
-    has_begun: bool = False  # the bytes are on their way: only the answer is to be awaited
+    has_begun: bool = False  # the order's bytes are on their way: only the answer is to be awaited
 
 
 class OrderLanes:
     """Carries out actions on threads of its own; `dispatch` never waits, and what it hands over never queues.
 
     `_free` holds the clients that nobody uses, each with its warm connection; whoever takes one out owns it until it is
-    put back. The main thread takes one for each action and hands it over with it; the bytes of an armed order it writes
-    itself, which does not wait, so that the tick that matters costs no change of threads. Where no client is free all
-    are waiting for the venue, and another is opened.
+    put back. The main thread takes one for each action and hands it over with it; the bytes of an armed order, or of a
+    cancellation that needs no signature, it writes itself, which does not wait, so that the tick that matters costs no
+    change of threads. Where no client is free all are waiting for the venue, and another is opened.
     """
 
     def __init__(
@@ -87,7 +87,11 @@ class OrderLanes:
             else:
                 self._tasks.put(Task(None, action, body))
             return
-        has_begun = body is not None and isinstance(action, Submit) and client.begin(body)
+        has_begun = False
+        if isinstance(action, Cancel):  # the first step out at a venue without reduce-only
+            client.begin_cancel(action.order_id)  # `cancel` knows
+        elif body is not None and isinstance(action, Submit):
+            has_begun = client.begin(body)
         self._tasks.put(Task(client, action, body, has_begun))
 
     def rehearse(self) -> None:

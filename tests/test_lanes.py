@@ -36,6 +36,10 @@ from tests.test_hyperliquid_client_network import FILLED, ORDER, client_of
 from tests.test_hyperliquid_client_reads import STATE
 from tests.test_hyperliquid_client_settle import DEFAULT, UNKNOWN, fill_row
 from tests.test_runtime_threads import Inbox
+from tests.test_topstep_client_orders import ping, row
+from tests.topstep_answers import Answers, ok
+from tests.topstep_answers import client_of as topstep_client
+from topstep_client import TopstepClient
 
 CLOCK = SystemClock()
 EVERY = 1_000  # more than any test holds
@@ -162,6 +166,35 @@ def test_an_armed_exit_is_written_before_dispatch_returns(
     assert isinstance(inbox.get(timeout=BOUND_S), OrderAccepted)
     assert kinds(venue).count("order") == 1
     assert venue.connections == opened
+
+
+def test_a_cancellation_that_needs_no_signature_is_written_by_who_dispatches_it(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At TopstepX an exit begins with one: it does not wait for a thread to wake, and it goes once."""
+    answers = Answers(Order__cancel=ok(), Order__searchById=ok(order=row(3)))
+    ping(answers)
+    writers = []
+    begin_cancel = TopstepClient.begin_cancel
+
+    def seen(client: TopstepClient, order_id: int) -> bool:
+        writers.append((threading.current_thread(), begin_cancel(client, order_id)))
+        return writers[-1][1]
+
+    monkeypatch.setattr(TopstepClient, "begin_cancel", seen)
+    with loopback_venue(answers.play) as venue:
+        client = topstep_client(venue.url)
+        client.check_credentials()
+        lanes = OrderLanes(client.clone, inbox, CLOCK, warm_lanes=1)
+        lanes.start()
+        inbox.next(ClockOffset)
+        while lanes._free.empty():  # given back right after
+            time.sleep(0.001)
+        lanes.dispatch(Cancel("MGC", 5, 1, "leaving"))
+        assert inbox.next(CancelAnswered).gone
+        lanes.stop()
+    assert writers == [(threading.current_thread(), True)]
+    assert answers.kinds().count("Order/cancel") == 1
 
 
 def test_rehearsals_open_dead_connections_again(lanes: OrderLanes, venue: LoopbackVenue, inbox: Inbox) -> None:

@@ -395,9 +395,9 @@ def test_nothing_begins_without_a_token_or_a_live_connection(clock: ManualClock)
     answers = Answers(Order__place=[(http(PLACED), CLOSE), PLACED])
     with loopback_venue(answers.play) as venue:
         client = client_of(venue.url, clock)
-        assert not client.begin(b"{}") and not client.rehearse()
+        assert not client.begin(b"{}") and not client.begin_cancel(5) and not client.rehearse()
         bench = Bench(venue, answers, clock)
-        assert not bench.client.begin(b"{}") and not bench.client.rehearse()
+        assert not bench.client.begin(b"{}") and not bench.client.begin_cancel(5) and not bench.client.rehearse()
         bench.client.submit(EXIT)
         assert venue.closed.acquire(timeout=BOUND_S)
         assert not bench.client.begin(bench.client.presign(EXIT))
@@ -436,6 +436,12 @@ def test_without_the_account_nothing_is_sent(clock: ManualClock, fault: Any):
 
 def ping(answers: Answers) -> None:
     answers.answers["Status/ping"] = Http(200, '"pong"', {"Date": formatdate(NOW_MS / 1000, usegmt=True)})
+
+
+def warm_up(bench: Bench) -> None:
+    ping(bench.answers)
+    bench.client.measure_clock()
+    bench.forget()
 
 
 def test_orders_cancels_looks_and_the_clock_share_one_connection(bench: Bench):
@@ -570,10 +576,29 @@ def test_a_cancel_whose_end_cannot_be_seen_is_not_gone(bench: Bench, look: Any):
     assert len(bench.sent()) <= 1 + len(CANCEL_LOOKS_S)
 
 
-def test_a_cancel_after_401_is_sent_again_after_a_login(bench: Bench):
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_cancel_after_401_is_sent_again_after_a_login(bench: Bench, begun: bool):
     bench.says("Order/cancel", [Http(401), ok()])
     bench.says("Order/searchById", ok(order=row(3)))
+    if begun:
+        warm_up(bench)
+        assert bench.client.begin_cancel(5)
     assert bench.client.cancel("MGC", 5, 1).gone
+    assert [what for what, _ in bench.sent()].count("Order/cancel") == 2
+
+
+@pytest.mark.parametrize("answer", [ok(), no(4), no(5), Http(500), CLOSE, Http(200, "<html>")])
+def test_a_begun_cancel_is_sent_once_whatever_its_answer(bench: Bench, answer: Any):
+    bench.says("Order/cancel", answer)
+    bench.says("Order/searchById", ok(order=row(3)))
+    warm_up(bench)
+    assert bench.client.rehearse() and bench.client.begin_cancel(5)
+    assert bench.client.cancel("MGC", 5, 1).gone
+    assert bench.sent()[0] == ("Order/cancel", {"accountId": ACCOUNT_ID, "orderId": 5})
+    assert [what for what, _ in bench.sent()].count("Order/cancel") == 1
+    bench.says("Order/cancel", ok())
+    assert bench.client.cancel("MGC", 6, 1).gone is False, "the next one is one of its own"
+    assert ("Order/cancel", {"accountId": ACCOUNT_ID, "orderId": 6}) in bench.sent()
 
 
 # --- modify and close -----------------------------------------------------------------------------------------------

@@ -45,6 +45,10 @@ class Closed(msgspec.Struct, frozen=True):
     text: str
 
 
+def cancel_body(account_id: int, order_id: int) -> bytes:
+    return b'{"accountId":%d,"orderId":%d}' % (account_id, order_id)
+
+
 class OrderDesk:
     """Owned by one thread."""
 
@@ -71,18 +75,21 @@ class OrderDesk:
         return wire.rejected(order, RejectReason.CREDENTIALS, f"not executed: {e}", self._clock.now_ms())
 
     def _write(self, what: str, body: bytes) -> Said:
-        """Raises VenueUnavailable, CredentialsRefused: nothing was executed."""
+        """Sent now, unless it was begun. Raises VenueUnavailable, CredentialsRefused: nothing was executed."""
         try:
-            answer = self._rest.act(what, body)
+            answer = self._rest.finish() if self._rest.has_begun else self._rest.act(what, body)
         except NETWORK_ERRORS as e:
             return Said(Verdict.OPEN, network_text(e))
         return wire.read_answer(what, answer, self._hide)
 
     # --- cancel -----------------------------------------------------------------------------------------------------
 
+    def begin_cancel(self, account_id: int, order_id: int) -> bool:
+        return self._rest.begin(wire.CANCEL, cancel_body(account_id, order_id))
+
     def cancel(self, account_id: int, symbol: str, order_id: int) -> CancelAnswered:
         """Whatever the answer, the order itself tells whether it has ended (page 2.8). Raises as _write()."""
-        said = self._write(wire.CANCEL, msgspec.json.encode({"accountId": account_id, "orderId": order_id}))
+        said = self._write(wire.CANCEL, cancel_body(account_id, order_id))
         gone, error = self._await_end(account_id, order_id, said)
         return CancelAnswered(
             received_ms=self._clock.now_ms(), symbol=symbol, order_id=order_id, gone=gone, error=None if gone else error

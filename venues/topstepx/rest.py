@@ -231,6 +231,11 @@ class TopstepRest:
         self._begun = what, body, token
         return True
 
+    @property
+    def has_begun(self) -> bool:
+        """A request was begun whose answer nobody has awaited."""
+        return self._begun is not None
+
     def finish(self, until_ms: int | None = None) -> Answer:
         """The answer to what was begun; raises as act()."""
         assert self._begun is not None, "begin() said True"
