@@ -103,6 +103,15 @@ def test_shipped_configs_load(path: Path) -> None:
         assert settings.network == "simulator" or prop_rules(settings.prop_rules).own_daily_loss  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_a_shipped_config_that_opens_positions_is_a_rehearsal_unless_its_name_says_real(path: Path) -> None:
+    """README: a copied example trades on paper first; testnet and mainnet are asked for by name."""
+    settings = load(path)
+    opens = any(market.strategy is not None for market in settings.markets)
+    is_real = settings.network != "simulator" and not settings.dry_run
+    assert not (opens and is_real) or path.stem in ("hyperliquid-testnet", "hyperliquid-mainnet")
+
+
 def test_the_first_start_config_shows_a_whole_trade_within_a_minute() -> None:
     settings = load(EXAMPLE_PATH)
     market = market_rules(settings, INSTRUMENTS).markets["BTC"]
