@@ -106,7 +106,7 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
         orders.delay_exit(turn, event.symbol)
         records.read_account(turn, "exit rejected")
     elif record.purpose is Purpose.STOP:
-        turn.change(event.symbol, stop_retry_ms=turn.now_ms + protection.RETRY_MS)
+        turn.change(event.symbol, stop_retry_ms=turn.now_ms + protection.retry_wait_ms(market))
         records.read_account(turn, "stop rejected")
         if event.reason is RejectReason.BAD_TRIGGER and protection.unprotected_side(market) is not None:
             protection.begin_exit(turn, event.symbol, ExitReason.STOP_LOSS)

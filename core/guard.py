@@ -24,6 +24,7 @@ STOP_LIFE_MS = 10_000
 MOVE_MS_MIN = 3_000  # between two moves of the stop: each is one of 200 calls a minute
 MODIFY_MS = 3_000  # a change that nobody answered is looked up after this
 AGAIN_MS = 500  # between an answer and the next change: where venue and bot count differently, none chases the other
+AGAIN_MS_MAX = 8_000  # after refusals: doubled each time
 SAFE_TICKS = 4  # between price and a stop that is moved (page 2.11)
 TARGET_RETRY_MS = 30_000
 
@@ -171,10 +172,12 @@ def on_modify_answered(turn: Turn, event: ModifyAnswered) -> ExitReason | None:
         records.read_orders(turn, "a change in doubt")
         return None
     wanted, before = record.wanted, record.order
+    wait_ms = AGAIN_MS if event.done else min(AGAIN_MS * 2**record.tries, AGAIN_MS_MAX)
     records.put_record(
         turn,
         msgspec.structs.replace(
-            record, order=wanted if event.done else before, wanted=None, modify_again_ms=turn.now_ms + AGAIN_MS
+            record, order=wanted if event.done else before, wanted=None, modify_again_ms=turn.now_ms + wait_ms,
+            tries=0 if event.done else min(record.tries + 1, 10),
         ),
     )  # fmt: skip
     if event.done:

@@ -171,7 +171,7 @@ def restarted(market: MarketState, turn: Turn) -> MarketState:
     doubted = {
         client_id: msgspec.structs.replace(record, status=OrderStatus.UNKNOWN, settle_ms=turn.now_ms)
         if record.status in (OrderStatus.SENT, OrderStatus.UNKNOWN)
-        else msgspec.structs.replace(record, seen_ms=None, cancel_ms=None, wanted=None, modify_again_ms=0)
+        else msgspec.structs.replace(record, seen_ms=None, cancel_ms=None, wanted=None, modify_again_ms=0, tries=0)
         for client_id, record in market.orders.items()
         if record.is_live
     }

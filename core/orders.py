@@ -35,6 +35,7 @@ FILLS_LATE_MS = 5_000
 KEPT_MS = 60_000  # final orders are kept this long for late fills
 FILL_MS = 500  # where a market order's answer names no fill: asked about when none has come for so long
 FILL_MS_POLLED = 150  # the same while no stream would bring it
+FILL_MS_MAX = 5_000  # doubled each time: a market that stands still may keep the order open
 EXIT_RETRY_MS = 500  # after a refused exit, doubled each time
 EXIT_RETRY_MS_MAX = 8_000
 NOT_OUR_MISTAKE = frozenset(
@@ -118,7 +119,8 @@ def with_status(turn: Turn, record: OrderRecord, status: OrderStatus, order_id: 
         record = msgspec.structs.replace(record, order_id=order_id)
     elif record.order.time_in_force is TimeInForce.IOC and not status.is_final and not turn.rules.can_reduce_only:
         # TopstepX page 2.6: accepted is not filled; the fill follows within some 30 ms.
-        wait_ms = FILL_MS if turn.state.fills_up else FILL_MS_POLLED
+        wait_ms = (FILL_MS if turn.state.fills_up else FILL_MS_POLLED) * 2 ** min(record.noops_sent, 6)
+        wait_ms = min(wait_ms, FILL_MS_MAX)
         record = msgspec.structs.replace(
             record, status=status, order_id=order_id, settle_ms=turn.now_ms + wait_ms, accepted_ms=turn.now_ms
         )

@@ -20,7 +20,8 @@ UNSEEN_MS_MAX = 5_000  # accepted, but the venue does not list it
 READ_AGAIN_MS = 150
 LISTING_MS = 1_500  # the venue may take some 100 ms to list an accepted trigger (page 10.6)
 STOP_LIFE_MS = 10_000
-RETRY_MS = 250
+RETRY_MS = 250  # after a refused stop, doubled each time
+RETRY_MS_MAX = 4_000
 READ_AGAIN_MS_MAX = 5_000
 MOVE_MS_MIN = 3_000  # each move of the venue's stop costs two of the address's requests and a read of weight 20
 CANCEL_AGAIN_MS = 2_000
@@ -146,6 +147,16 @@ def trail(turn: Turn, market: MarketState, position: Position, best: VenueStop, 
 def has_budget(turn: Turn) -> bool:
     """Trailing leaves enough of the address budget for getting out (page 7.2)."""
     return turn.state.budget_left is None or turn.state.budget_left > 200
+
+
+def retry_wait_ms(market: MarketState) -> int:
+    """After a refused stop: longer with each one refused since there is none, for the venue may take no orders now."""
+    since = market.naked_since_ms
+    if since is None:
+        return RETRY_MS
+    stops = [r for r in market.orders.values() if r.purpose is Purpose.STOP and r.sent_ms >= since]
+    refused = sum(1 for record in stops if record.status is OrderStatus.REJECTED)
+    return min(RETRY_MS * 2 ** max(refused - 1, 0), RETRY_MS_MAX)
 
 
 def place_stop(turn: Turn, symbol: str, position: Position, level: Decimal, reason: str) -> None:

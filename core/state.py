@@ -59,6 +59,7 @@ class OrderRecord(msgspec.Struct, frozen=True):
     wanted: Order | None = None  # what it becomes if the venue takes the change that is on its way
     modify_ms: int = 0  # when that change was asked for
     modify_again_ms: int = 0  # no other change before this
+    tries: int = 0  # cancellations asked for, and changes refused in a row: each makes the next one wait longer
 
     @property
     def is_live(self) -> bool:
