@@ -77,16 +77,17 @@ def on_rolled(turn: Turn, event: ContractRolled) -> None:
 
 
 def leave_for_roll(turn: Turn) -> None:
-    """Once nothing is held, wanted or resting anywhere, the shell starts again and reads the instruments anew."""
+    """Once nothing is held, wanted or resting anywhere, the shell starts again and reads the instruments anew.
+
+    Not while halted: a new start takes entries up again, and that is for a person to decide.
+    """
     rolled = turn.state.rolled
-    if not rolled:
+    if not rolled or turn.state.halted is not None:
         return
     for market in turn.state.markets.values():
         busy = market.position is not None or market.unclaimed or any(r.is_live for r in market.orders.values())
         if busy or not market.clean:
             return
-    turn.set(rolled=())  # said once
-    if turn.state.halted is None:
-        turn.set(halted="contract rolled")
+    turn.set(rolled=(), halted="contract rolled")  # said once
     turn.note("INFO", "restart", symbols=",".join(rolled), reason="contract rolled")
     turn.act(Stop(RESTART, "contract rolled"))

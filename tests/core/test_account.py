@@ -11,6 +11,7 @@ from core.messages import (
     RESTART,
     AccountUpdate,
     ContractRolled,
+    FlattenRequested,
     PollPrices,
     PositionUpdate,
     ReadAccount,
@@ -251,6 +252,12 @@ def test_not_with_an_open_position_nor_before_it_is_verified_flat(pit: Pit) -> N
     pit.canceled(12)
     assert of(Stop, pit.snapshot()) == [Stop(RESTART, "contract rolled")]
     assert entry.symbol not in pit.state.rolled
+
+
+def test_a_halted_bot_does_not_start_anew_and_so_take_entries_up_again(pit: Pit) -> None:
+    pit.feed(FlattenRequested(received_ms=pit.later()))
+    assert of(Stop, roll(pit) + pit.snapshot() + pit.wait(2_000)) == []
+    assert pit.state.halted == "flatten was asked for" and "contract_rolled" in pit.names()
 
 
 def test_no_entries_in_a_month_that_has_rolled(pit: Pit) -> None:
