@@ -185,6 +185,38 @@ def test_whoever_loses_day_after_day_keeps_the_account(guard: PropRules, size: i
     assert "max_loss_limit" in str(refusal(guard, account.state, entry, valuation, [], account.now_ms))
 
 
+def creep(account: Account, symbol: str, sign: int, exit_slip: Decimal) -> None:
+    """Lose tick by tick until one more would wake the guard, then a whole gap at once: the worst way there is."""
+    worth = abs(account.held[symbol][0]) * TICKS[symbol][0] * TICKS[symbol][1]
+    while account.held:
+        valuation = equity(account.guard, account.balance, account.holdings(), account.now_ms)
+        assert valuation is not None
+        limits = loss_limits(account.guard, account.state)
+        ticks = min((valuation.in_hand - limit.level - limit.flatten_within) / worth for limit in limits)
+        account.move([symbol], -sign * (1 if 1 < ticks <= GAP else GAP), exit_slip)
+
+
+@given(
+    st.sampled_from(GUARDS), st.sampled_from(sorted(TICKS)), st.integers(1, 40), st.booleans(), st.integers(0, 120),
+    st.integers(1, 4),
+)  # fmt: skip
+@settings(max_examples=80, deadline=None)
+def test_the_worst_way_to_a_limit_ends_before_it(
+    guard: PropRules, symbol: str, size: int, long: bool, gaps_up: int, days: int
+) -> None:
+    """First in profit, which an intraday floor follows; then down to the guard with nothing to spare, badly out."""
+    account = Account(guard)
+    sign = 1 if long else -1
+    for _ in range(days):
+        account.step("enter", symbol, sign * size, D(1))
+        for _ in range(gaps_up if account.held else 0):
+            account.move([symbol], sign * GAP, D(1))
+        if account.held:
+            creep(account, symbol, sign, D(1))
+            assert account.flattened > 0
+        account.night()
+
+
 def test_fills_told_before_the_first_balance_agree_with_a_guard_that_was_there() -> None:
     guard = GUARDS[0]
     there = Account(guard)
