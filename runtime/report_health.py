@@ -139,7 +139,12 @@ def prop_health(state: State, rules: Rules, now_ms: int) -> PropHealth | None:
         balance=prop.balance,
         equity=cents(None if valuation is None else valuation.in_hand),
         limits={
-            room.name: RoomHealth(level=room.level.quantize(CENT), dollars=cents(room.dollars), ticks=room.ticks)
+            room.name: RoomHealth(
+                level=room.level.quantize(CENT),
+                dollars=cents(room.dollars),
+                ticks=room.ticks,
+                whole=getattr(guarded, room.name),
+            )
             for room in prop_account.distances(guarded, prop, valuation, held, dearest_tick(rules))
         },
         locked=prop.lock_reason if prop_account.is_locked(prop, now_ms + state.offset_ms) else None,

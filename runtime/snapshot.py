@@ -91,6 +91,7 @@ class RoomHealth(msgspec.Struct, frozen=True, kw_only=True):
     level: Decimal  # the equity at which it is reached
     dollars: Decimal | None
     ticks: Decimal | None  # of all that is held, together; flat: of one contract, the dearest of the config
+    whole: Decimal | None = None  # dollars from where the limit is measured: the distance when nothing is lost yet
 
 
 class PropHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,12 +170,16 @@ def _source_line(name: str, source: SourceHealth) -> str:
     if source.lag_ms is not None:
         parts.append(f"lag {source.lag_ms} ms")
     if source.per_s is not None:
-        parts.append(f"{source.per_s:g} a second")
+        parts.append(f"{shown_rate(source.per_s)} a second")
     if source.age_s is not None:
-        parts.append(f"newest {source.age_s:.1f} s ago")
+        parts.append(f"{source.age_s:.1f} s ago")
     if source.frozen:
         parts.append("their time stands still")
     return ", ".join(parts)
+
+
+def shown_rate(per_s: float) -> str:
+    return f"{round(per_s, 1):g}"
 
 
 def grown_older(snapshot: HealthSnapshot, now_ms: int) -> HealthSnapshot:

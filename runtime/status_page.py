@@ -9,7 +9,15 @@ from html import escape
 from pathlib import Path
 
 from runtime.logs import utc
-from runtime.snapshot import HealthSnapshot, MarketHealth, PositionHealth, prop_lines, source_lines
+from runtime.snapshot import (
+    HealthSnapshot,
+    MarketHealth,
+    PositionHealth,
+    PropHealth,
+    RoomHealth,
+    SourceHealth,
+    shown_rate,
+)
 
 _FOLDER = Path(__file__).resolve().parent
 _CSS = (_FOLDER / "status_page.css").read_text(encoding="utf-8")
@@ -30,6 +38,7 @@ HEADERS = {
 _TONES = {"ok": "good", "starting": "warn", "stopping": "warn", "real-time": "good", "websocket": "good"}
 _TONES |= {"lagging": "warn", "reconnecting": "warn", "rest_fallback": "warn"}
 _MODES = {"websocket": "streaming", "reconnecting": "reconnecting", "rest_fallback": "REST polling"}
+HALF_LEFT, LITTLE_LEFT = Decimal("0.5"), Decimal("0.2")  # of the room to a limit
 _HEALTH = {
     "starting": "Starting: no prices yet.",
     "stopping": "Stopping.",
@@ -62,9 +71,7 @@ def _body(s: HealthSnapshot, now_ms: int) -> Iterator[str]:
     for symbol, market in s.markets.items():
         yield from _market(symbol, market)
     if s.prop is not None:
-        yield f'<h2>Prop-firm limits ({escape(s.prop.preset)})</h2><div class="card">'
-        yield from (f"<div><b>{escape(name)}</b> {escape(text)}</div>" for name, text in prop_lines(s.prop))
-        yield "</div>"
+        yield from _prop(s.prop)
     if s.protection:
         yield f'<h2>If the bot dies now</h2><div class="card">{escape(s.protection)}</div>'
     if s.recent:
@@ -77,9 +84,8 @@ def _body(s: HealthSnapshot, now_ms: int) -> Iterator[str]:
 def _header(s: HealthSnapshot) -> Iterator[str]:
     play_money = {"simulator": "simulated money", "testnet": "test money"}
     yield "<header><h1>Trading bot</h1>"
-    yield pill(f"{s.venue} {s.network}")
-    yield pill("paper orders") if s.dry_run else pill(play_money.get(s.network, "real money"))
-    yield pill(s.status, _TONES.get(s.status, "bad")) + "</header>"
+    yield pill(s.status, _TONES.get(s.status, "bad")) + pill(f"{s.venue} {s.network}")
+    yield (pill("paper orders") if s.dry_run else pill(play_money.get(s.network, "real money"))) + "</header>"
 
 
 def _banners(s: HealthSnapshot) -> Iterator[str]:
@@ -124,27 +130,46 @@ def _market(symbol: str, market: MarketHealth) -> Iterator[str]:
     yield f'<span class="symbol">{escape(symbol)}</span><span class="price">{number(market.current_price)}</span>'
     yield f'<span class="note">{age}{lag}</span><span class="push">{pill(runs)} '
     yield f"{pill(market.verdict, _TONES.get(market.verdict, 'bad'))}</span></div>"
-    yield from (f'<div class="note">{escape(text)}</div>' for text in source_lines(market))
     if market.position is not None:
         yield from _position(market.position, market.current_price)
+    yield from _sources(market.sources)
     yield "</div>"
+
+
+def _sources(sources: dict[str, SourceHealth]) -> Iterator[str]:
+    """Where prices come from, and how good each source is; one that has brought nothing is left out."""
+    heard = {name: source for name, source in sources.items() if source.age_s is not None}
+    if not heard:
+        return
+    yield "<table><tr><th>source</th><th></th><th>lag</th><th>a second</th><th>age</th></tr>"
+    for name, source in heard.items():
+        verdict = source.verdict or "not judged yet"
+        tone = "" if source.verdict is None else _TONES.get(verdict, "bad")
+        frozen = ", frozen" if source.frozen else ""  # its time stands still
+        lag = "–" if source.lag_ms is None else f"{source.lag_ms:,} ms"
+        rate = "–" if source.per_s is None else shown_rate(source.per_s)
+        yield f"<tr><td>{'REST' if name == 'rest' else escape(name)}</td>"
+        yield f'<td class="{tone}">{escape(verdict + frozen)}</td>'
+        yield f"<td>{lag}</td><td>{rate}</td><td>{seconds(source.age_s)}</td></tr>"
+    yield "</table>"
 
 
 def _position(p: PositionHealth, price: Decimal | None) -> Iterator[str]:
     side = "Long" if p.side == "BUY" else "Short"
-    held = "" if p.held_s is None else f"held {duration(p.held_s)}"
     if p.protected_at_venue:
         shield = pill("stop rests at the venue", "good")
     else:
         shield = pill(f"no stop at the venue for {seconds(p.unprotected_s)}", "bad")
     yield f'<div class="position"><div class="row"><b>{side} {number(p.size)}</b>'
-    yield f'<span class="dim">from {number(p.entry_price)} {"(adopted)" if p.adopted else ""} {held}</span>'
+    yield f'<span class="dim">from {number(p.entry_price)} {"(adopted)" if p.adopted else ""}</span>'
     yield f'<b class="push {tone_of(p.unrealized_pnl)}">{signed(p.unrealized_pnl)}</b></div>'
     if price is not None and p.stop is not None:
         yield from _ruler(p, price, p.stop)
     yield f'<div class="row">{shield}'
     if p.exit_reason is not None:
         yield pill(f"leaving: {p.exit_reason}", "warn")
+    if p.held_s is not None:
+        yield f'<span class="note push">held {duration(p.held_s)}</span>'
     yield "</div></div>"
 
 
@@ -175,6 +200,36 @@ def _ruler(p: PositionHealth, price: Decimal, stop: Decimal) -> Iterator[str]:
 def _label(x: float, text: str) -> str:
     anchor = "start" if x < 34 else "end" if x > 66 else "middle"
     return f'<text x="{x}%" y="34" text-anchor="{anchor}">{text}</text>'
+
+
+def _prop(prop: PropHealth) -> Iterator[str]:
+    """The room to each limit of the prop firm: dollars, ticks, and a bar of what is left of it."""
+    yield f"<h2>Prop-firm limits ({escape(prop.preset)})</h2>"
+    if prop.locked is not None:
+        yield banner(f"Locked by {words(prop.locked)}: no entries until the next trading day.", "bad")
+    if prop.excess is not None:
+        yield banner(f"Too much: {prop.excess}.", "bad")
+    yield '<div class="limits">'
+    for name, room in prop.limits.items():
+        yield from _room(name, room)
+    if prop.target_needed is not None and prop.target_total is not None:
+        yield '<div class="card"><div class="row"><span class="label">profit target</span>'
+        yield f'<b class="push">{money(prop.target_total)} of {money(prop.target_needed)}</b></div>'
+        yield bar(prop.target_total / prop.target_needed if prop.target_needed else Decimal(1), "gain")
+        yield f'<div class="note">best day {money(prop.best_day)}</div></div>'
+    yield "</div>"
+
+
+def _room(name: str, room: RoomHealth) -> Iterator[str]:
+    far = "unknown" if room.dollars is None else f"{money(room.dollars)} away"
+    ticks = "" if room.ticks is None else f"{number(room.ticks)} ticks, "
+    yield f'<div class="card"><div class="row"><span class="label">{escape(words(name))}</span>'
+    yield f'<b class="push">{far}</b></div>'
+    if room.dollars is not None and room.whole:
+        left = room.dollars / room.whole
+        is_good = left >= HALF_LEFT or name == "own_daily_profit"  # to come near that one is no harm
+        yield bar(left, "gain" if is_good else "care" if left >= LITTLE_LEFT else "loss")
+    yield f'<div class="note">{ticks}at an equity of {money(room.level)}</div></div>'
 
 
 def _footer(s: HealthSnapshot, now_ms: int) -> Iterator[str]:
@@ -208,6 +263,17 @@ def tile(label: str, value: str, note: str = "", tone: str = "") -> str:
         f'<div class="card"><div class="label">{escape(label)}</div><div class="value {tone}">{escape(value)}</div>'
         f'<div class="note">{escape(note)}</div></div>'
     )
+
+
+def bar(part: Decimal, tone: str) -> str:
+    """`part` of a whole; more than that, and less than nothing, fill it and leave it empty."""
+    end = round(float(min(max(part, Decimal(0)), Decimal(1))) * 96 + 2, 2)
+    filled = f'<line class="{tone}" x1="2%" x2="{end}%" y1="6" y2="6"/>' if part > 0 else ""
+    return f'<svg class="bar"><line class="track" x1="2%" x2="98%" y1="6" y2="6"/>{filled}</svg>'
+
+
+def words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def number(value: Decimal | None) -> str:

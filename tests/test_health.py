@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import queue
+import re
 import socket
 import threading
 import time
@@ -266,11 +267,11 @@ def test_the_page(url: str, published: Published) -> None:
         "target 50,900",
         "real money",
         "&lt;b&gt;one",
-        "trades real-time, lag 85 ms, 12.5 a second, newest 0.2 s ago",
-        "quotes lagging, lag 9000 ms, 0 a second, newest 1.0 s ago, their time stands still",
+        '<td>trades</td><td class="good">real-time</td><td>85 ms</td><td>12.5</td><td>0.2 s</td>',
+        '<td class="warn">lagging, frozen</td><td>9,000 ms</td><td>0</td><td>1.0 s</td>',
     ):
         assert text in page
-    assert "REST real" not in page, "nothing came from there"
+    assert "<td>REST</td>" not in page, "nothing came from there"
     assert "http" not in page.replace('http-equiv="refresh"', ""), "nothing from elsewhere"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
@@ -292,12 +293,34 @@ def test_the_page(url: str, published: Published) -> None:
         ({"network": "testnet"}, "test money"),
         ({"equity": None, "daily_pnl": D("-3.5")}, "−3.50"),
         ({"markets": {"BTC": MarketHealth()}}, "no price yet"),
-        ({"prop": PROP}, "<b>max_loss_limit</b> 1990.08 away, 995 ticks (at an equity of 48000.00)"),
-        ({"prop": PROP}, "own_daily_loss: no entries until the next trading day"),
+        ({"prop": PROP}, '<span class="label">max loss limit</span><b class="push">1,990.08 away</b>'),
+        ({"prop": PROP}, "995 ticks, at an equity of 48,000.00"),
+        ({"prop": PROP}, '<span class="label">own daily loss</span><b class="push">unknown</b>'),
+        ({"prop": PROP}, "Locked by own daily loss: no entries until the next trading day."),
+        ({"prop": PROP}, "Too much: MGC 4 of 3."),
+        ({"prop": PROP}, '<b class="push">-10.00 of 3,000.00</b>'),
     ],
 )
 def test_the_page_says_what_is_wrong(changes: dict[str, Any], expected: str) -> None:
     assert expected in status_page.render(snap(**changes), NOW_MS)
+
+
+@pytest.mark.parametrize(
+    "dollars, line",
+    [
+        (2500, '<line class="gain" x1="2%" x2="98.0%"'),  # more than the whole: still full
+        (1000, '<line class="gain" x1="2%" x2="50.0%"'),
+        (999, '<line class="care" x1="2%"'),
+        (400, '<line class="care" x1="2%" x2="21.2%"'),
+        (399, '<line class="loss" x1="2%"'),
+        (0, 'y2="6"/></svg>'),
+        (-5, 'y2="6"/></svg>'),
+    ],
+)
+def test_the_bar_shows_what_is_left_of_the_room(dollars: int, line: str) -> None:
+    room = RoomHealth(level=D(48_000), dollars=D(dollars), ticks=None, whole=D(2_000))
+    (found,) = re.findall(r"<svg.*?</svg>", "".join(status_page._room("max_loss_limit", room)))
+    assert line in found and found.count("<line") == (1 if dollars <= 0 else 2)
 
 
 @pytest.mark.parametrize("side, stop, price", [("BUY", 90, 110), ("SELL", 110, 90)])
@@ -447,7 +470,7 @@ def test_the_status_command_shows_every_source() -> None:
     console.print(status_table(snap(), 0.5))
     text = console.export_text()
     assert "50000.0 (real-time, 0.2 s old)" in text
-    assert "trades real-time, lag 85 ms, 12.5 a second, newest 0.2 s ago" in text
+    assert "trades real-time, lag 85 ms, 12.5 a second, 0.2 s ago" in text
     assert "quotes lagging, lag 9000 ms" in text and "REST" not in text
 
 
