@@ -34,7 +34,7 @@ def _venue_faults(raw: dict[str, Any]) -> Iterator[str]:
     if isinstance(network, str) and any(network in names for names in NETWORKS.values()) and network not in allowed:
         names = ", ".join(f'"{name}"' for name in allowed)
         yield f"network = {show(network)}: must be one of {names} for venue {show(venue)}"
-    if venue == "topstepx" and account is None and network != "simulator":
+    if venue == "topstepx" and not account and network != "simulator":
         yield "account: is missing, must be the name or id of the TopstepX account (practice: PRAC-...)"
     if venue == "hyperliquid" and isinstance(account, str) and not ADDRESS.fullmatch(account):
         yield f"account = {show(account)}: must be an address, 0x and 40 hex digits, or null"
