@@ -60,8 +60,9 @@ def begin_exit(turn: Turn, symbol: str, reason: ExitReason) -> None:
         return
     if is_left_to_venue(turn, market, position, reason):
         if market.beyond_ms is None:
-            turn.change(symbol, beyond_ms=turn.now_ms)
-            turn.note("INFO", "left_to_venue", symbol=symbol, reason=reason.value)
+            if market.left_reason is not reason:  # said once, though the price may come and go at the level
+                turn.note("INFO", "left_to_venue", symbol=symbol, reason=reason.value)
+            turn.change(symbol, beyond_ms=turn.now_ms, left_reason=reason)
         if turn.now_ms - (market.beyond_ms or turn.now_ms) < BEYOND_MS:
             return
         turn.note("WARNING", "venue_did_not_fill", symbol=symbol, reason=reason.value, notify=True)

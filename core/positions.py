@@ -274,12 +274,12 @@ def set_position(
     turn.dirty(
         symbol, position=position, exits_from_ms=time_ms or turn.market(symbol).price_time_ms, exit_reason=None,
         exit_retry_ms=0, exit_refusals=0, stop_retry_ms=0, clean=False, flat_seen=False, known=True, armed=None,
-        naked_since_ms=None, naked_said=False, beyond_ms=None, leaving_ms=None, target_retry_ms=0,
+        naked_since_ms=None, naked_said=False, beyond_ms=None, left_reason=None, leaving_ms=None, target_retry_ms=0,
     )  # fmt: skip
 
 
 def close_position(turn: Turn, symbol: str) -> None:
     turn.dirty(
         symbol, position=None, exit_reason=None, armed=None, naked_since_ms=None, clean=False, flat_seen=False,
-        liquidation_price=None, naked_said=False, beyond_ms=None, leaving_ms=None,
+        liquidation_price=None, naked_said=False, beyond_ms=None, left_reason=None, leaving_ms=None,
     )  # fmt: skip

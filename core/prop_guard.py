@@ -20,7 +20,7 @@ from core.messages import (
     Tick,
 )
 from core.model import ZERO, Fill, Purpose, Quote, Trade
-from core.prop_values import Entry, Flatten, PropRules, Valuation
+from core.prop_values import Entry, Flatten, PropRules, Valuation, smallest
 from core.protection import begin_exit
 from core.reconcile import is_outdated
 from core.state import ExitReason, State
@@ -179,12 +179,15 @@ def allow(turn: Turn, symbol: str, size: Decimal, price: Decimal) -> tuple[Decim
     held = holdings(turn.state, turn.rules)
     valuation, pending = valued(turn, rules, held), entries_under_way(turn, symbol)
     wanted = entry_of(turn, symbol, size, price)
-    size = min(size, prop_size.size_cap(rules, prop, wanted, valuation, held, pending))
-    entry = entry_of(turn, symbol, size, price)
+    cap = smallest(prop_size.size_caps(rules, prop, wanted, valuation, held, pending))
+    given = size if cap is None else min(size, cap.contracts)
+    entry = entry_of(turn, symbol, given, price)
     reason = prop_rules.refusal(rules, prop, entry, valuation, held, turn.venue_now_ms, pending)
-    if reason is None and size <= 0:
+    if reason is None and given <= 0:
         reason = "prop rules leave no room for one contract"
-    return size, reason
+    if reason is None and cap is not None and given < size:
+        turn.note("INFO", "size_cut", symbol=symbol, wanted=shown_as(size), size=shown_as(given), reason=cap.words)
+    return given, reason
 
 
 def entry_of(turn: Turn, symbol: str, size: Decimal, price: Decimal) -> Entry:

@@ -178,6 +178,7 @@ class MarketState(msgspec.Struct, frozen=True):
     read_ms: int = 0  # our clock: when the last account read that was believed had been asked for
     gone_ms: int = 0  # one of our resting orders has ended unasked: look before another is placed
     beyond_ms: int | None = None  # since when the price is past the venue's stop or target, which has not filled
+    left_reason: ExitReason | None = None  # the last one that was said to be left to it, of this position
     leaving_ms: int | None = None  # since when the next close is being prepared
     naked_said: bool = False
     target_retry_ms: int = 0

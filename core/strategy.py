@@ -12,6 +12,7 @@ from core.signals import Signal
 from core.state import ExitReason
 from core.turn import Turn
 
+SIDES = {Signal.LONG: Side.BUY, Signal.SHORT: Side.SELL, Signal.FLAT: None}
 WISH_MS = 5_000  # how long a reversal waits for the market to be flat and clean
 
 
@@ -55,12 +56,13 @@ def on_bar_close(turn: Turn, symbol: str) -> None:
     if signal is None:
         return
     turn.change(symbol, wish=None)  # the newest word counts
-    turn.note("INFO", "signal", symbol=symbol, signal=signal.value, close=market.bars[-1].close)
-    position = market.position
-    if signal is Signal.FLAT:
+    position, side = market.position, SIDES[signal]
+    is_so = (None if position is None else position.side) is side  # a strategy may say the same at every bar
+    level = "DEBUG" if is_so else "INFO"
+    turn.note(level, "signal", symbol=symbol, signal=signal.value, close=market.bars[-1].close)
+    if side is None:
         protection.begin_exit(turn, symbol, ExitReason.SIGNAL)
         return
-    side = Side.BUY if signal is Signal.LONG else Side.SELL
     if position is None:
         try_entry(turn, symbol, side)
     elif position.side is not side:

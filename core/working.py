@@ -225,11 +225,17 @@ def end(turn: Turn, record: OrderRecord, status: OrderStatus, word: str, average
     record = records.put_record(turn, record)
     turn.dirty(symbol, **({} if asked or not record.rests else {"gone_ms": turn.now_ms}))
     kind = "stop" if record.purpose is Purpose.STOP else "target"
-    name = (f"{kind}_fired" if filled else f"{kind}_gone") if record.rests else "order_ended"
-    turn.note(
-        "DEBUG" if asked else "INFO", name, symbol=symbol, client_id=order.client_id, order_id=record.order_id,
-        price=order.price if record.rests else None, status=word,
-    )  # fmt: skip
+    if filled and not record.rests:
+        turn.note(
+            "INFO", "order_filled", client_id=order.client_id, symbol=symbol, order_id=record.order_id,
+            filled=order.size, of=order.size, average_price=average,
+        )  # fmt: skip
+    else:
+        name = (f"{kind}_fired" if filled else f"{kind}_gone") if record.rests else "order_ended"
+        turn.note(
+            "DEBUG" if asked else "INFO", name, symbol=symbol, client_id=order.client_id, order_id=record.order_id,
+            price=order.price if record.rests else None, status=word,
+        )  # fmt: skip
     if filled:
         raise_filled(turn, record, order.size, average or _likely_price(turn, record))
     elif record.purpose is Purpose.EXIT:

@@ -177,6 +177,27 @@ def test_partial_fills_are_protected_from_the_first(desk):
     assert desk.market.position.size == D("0.010")
 
 
+@pytest.mark.parametrize(
+    "signal, held, level",
+    [
+        (Signal.LONG, True, "DEBUG"),  # a strategy may say the same at every bar
+        (Signal.SHORT, True, "INFO"),
+        (Signal.FLAT, True, "INFO"),
+        (Signal.FLAT, False, "DEBUG"),
+        (Signal.LONG, False, "INFO"),
+    ],
+)
+def test_a_signal_that_changes_nothing_is_for_people_who_debug(desk, signal, held, level):
+    if held:
+        desk.protected()
+    else:
+        desk.listing()
+        desk.trade("50000")
+    desk.signal = signal
+    desk.trade("50000", after_ms=1_000)
+    assert [note.level for note in desk.log if note.name == "signal"][-1] == level
+
+
 def test_entry_whose_stop_would_lie_beyond_liquidation_is_denied():
     desk = Desk(rules_with(stop_loss=Distance(pct=D(30)), size=msgspec.structs.replace(
         RULES.markets["BTC"].size, quantity=D("0.1"))))  # fmt: skip

@@ -216,6 +216,9 @@ def test_price_that_comes_back_resets_the_second(pit: Pit) -> None:
     pit.trade("4096.1", after_ms=600)
     pit.trade("4096", after_ms=100)
     assert canceled_ids(pit.trade("4096", after_ms=600)) == []
+    assert pit.names().count("left_to_venue") == 1  # said once, though it came to the stop twice
+    pit.fill(STOP, Side.SELL, "2", "4096")
+    assert pit.market.left_reason is None  # the next position has its own
 
 
 def test_silence_beyond_the_stop_is_no_reprieve(pit: Pit) -> None:

@@ -117,6 +117,8 @@ def test_filled_by_the_orders_news_moves_the_position_at_once(pit: Pit) -> None:
     pit.update(ENTRY, OrderStatus.FILLED, entry.client_id)
     assert pit.position.size == D(2)
     assert pit.market.orders[entry.client_id].status is OrderStatus.FILLED
+    [filled] = [note for note in pit.log if note.name == "order_filled"]
+    assert (filled.fields["filled"], filled.fields["of"]) == ("2", "2") and "order_ended" not in pit.names()
 
 
 def test_rejected_by_the_stream_waits_for_the_reason(pit: Pit) -> None:

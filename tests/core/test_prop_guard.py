@@ -138,7 +138,11 @@ def test_an_entry_within_every_limit_goes_out() -> None:
 
 
 def test_the_size_is_cut_to_what_the_guard_leaves() -> None:
-    assert [s.order.size for s in entries(ready(size="500", product_caps={"MGC": 2}).signalled())] == [2]
+    desk = ready(size="500", product_caps={"MGC": 2})
+    assert [s.order.size for s in entries(desk.signalled())] == [2]
+    [note] = [note for note in desk.log if note.name == "size_cut"]
+    assert note.fields == {"symbol": "MGC", "wanted": "500", "size": "2", "reason": "temporary cap of MGC"}
+    assert "size_cut" not in ready(size="2", product_caps={"MGC": 2}).names()
 
 
 @pytest.mark.parametrize(
