@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.messages import AnyAction, Cancel, Modify, RejectReason, Settle, Submit
+from core.messages import AnyAction, Cancel, Modify, ReadAccount, RejectReason, Settle, Submit
 from core.model import OrderStatus, OrderType, Side
 from tests.core.futures import ENTRY, STOP, TARGET, Pit, children, exits, sent
 
@@ -55,11 +55,14 @@ def test_a_market_order_that_stays_open_is_asked_about_ever_more_seldom() -> Non
     entry = pit.send_entry()
 
     def still_open(action: AnyAction) -> list[AnyAction]:
+        if isinstance(action, ReadAccount):
+            return pit.snapshot()
         return pit.settled(entry, OrderStatus.ACCEPTED, "0", ENTRY) if isinstance(action, Settle) else []
 
     actions = minute(pit, pit.accept(entry, ENTRY), still_open)
     asked = [action for action in actions if isinstance(action, Settle)]
     assert 10 < len(asked) < 20
+    assert sum(isinstance(action, ReadAccount) for action in actions) < 40  # nothing they tell could be believed
 
 
 def test_a_cancellation_that_does_not_come_true_is_asked_for_ever_more_seldom(pit: Pit) -> None:
