@@ -31,7 +31,6 @@ def prop_rules(settings: PropSettings) -> PropRules:
     """The rules of this run: the preset's row, then whatever the user changed. Raises ConfigFault for a broken file."""
     row = preset_row(settings.preset)
     products = read("products", ProductsFile)
-    fees = read("fees", FeesFile)
     caps = {symbol: by_size[row.size] for symbol, by_size in read("caps", CapsFile).caps.items()}
     permitted = _given(settings.products, products.symbols)
     return PropRules(
@@ -51,8 +50,8 @@ def prop_rules(settings: PropSettings) -> PropRules:
         families=products.families,
         weights=products.weights | settings.mini_weights,
         products=tuple(permitted or ()),
-        round_turn_costs=_costs(fees, products) | settings.round_turn_costs,
-        default_cost=fees.default_mini,
+        round_turn_costs=round_turn_costs() | settings.round_turn_costs,
+        default_cost=read("fees", FeesFile).default_mini,
         blackouts=_blackouts(settings),
     )
 
@@ -134,8 +133,9 @@ def _scaling(settings: PropSettings, row: PresetRow) -> tuple[ScalingStep, ...]:
     return tuple(ScalingStep(step.above, step.lots) for step in settings.scaling or ())
 
 
-def _costs(fees: FeesFile, products: ProductsFile) -> dict[str, Decimal]:
-    """Every permitted product's round turn; the dearest known one of its kind where nothing is known."""
+def round_turn_costs() -> dict[str, Decimal]:
+    """Every permitted product's, by symbol; the dearest known one of its kind where nothing is known."""
+    fees, products = read("fees", FeesFile), read("products", ProductsFile)
     micros = {symbol: fees.default_micro for symbol, weight in products.weights.items() if weight < 1}
     return {symbol: fees.round_turn.get(symbol, micros.get(symbol, fees.default_mini)) for symbol in products.symbols}
 

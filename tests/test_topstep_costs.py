@@ -4,30 +4,32 @@ import json
 from decimal import Decimal as D
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from venues.topstepx.costs import commission, side_cost
+from config.topstep_data import FeesFile, ProductsFile, read
+from tests.core.gateway import RULES
+from venues.topstepx.costs import commission
 from venues.topstepx.symbols import name_of_other, ticker
+from wiring.topstep import paper_terms
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "shared/data/topstepx/Contract_available.json"
 
 
-@pytest.mark.parametrize(
-    "symbol, all_in, own",
-    [
-        ("MNQ", "0.61", "0.25"),
-        ("MGC", "0.96", "0.25"),
-        ("MCL", "0.86", "0.25"),
-        ("ES", "1.89", "0.50"),
-        ("6E", "2.11", "0.50"),
-    ],
-)
-def test_costs_of_a_side(symbol, all_in, own):
-    assert (side_cost(symbol), commission(symbol)) == (D(all_in), D(own))
+def test_the_commission_agrees_with_the_table_of_costs():
+    fees, products = read("fees", FeesFile), read("products", ProductsFile)
+    counted_as_minis = {"MBT", "MET"}  # by the caps alone
+    for symbol in products.symbols:
+        is_micro = symbol in counted_as_minis or products.weights.get(symbol, 1) < 1
+        whole = fees.commission_micro if is_micro else fees.commission_mini
+        assert commission(symbol) * 2 == whole, symbol
 
 
-def test_a_product_without_a_figure():
-    assert side_cost("NKD") is None
+@pytest.mark.parametrize(("symbols", "side"), [(["MGC"], "0.96"), (["MGC", "ES"], "1.89"), (["NKD"], "2.16")])
+def test_a_dry_run_pays_what_the_dearest_market_costs(symbols, side):
+    markets = dict.fromkeys(symbols, RULES.markets["MGC"])
+    terms, _ = paper_terms(msgspec.structs.replace(RULES, markets=markets))
+    assert terms.fee_per_unit == D(side)
 
 
 @pytest.mark.skipif(not CATALOGUE.exists(), reason="no recorded catalogue here")

@@ -12,7 +12,7 @@ import msgspec
 
 from config.credentials import Secrets
 from config.faults import ConfigFault
-from config.prop import doubt, preset_of, sessions
+from config.prop import doubt, preset_of, round_turn_costs, sessions
 from config.prop_settings import PropSettings
 from config.settings import Settings
 from core import prop_account
@@ -29,7 +29,6 @@ from runtime.venue import CredentialsRefused, VenueClient, VenueStream
 from sim.exchange import ExchangeRules
 from topstep_client import LIVE_URL, TopstepClient
 from topstep_websocket import TopstepWebSocketClient, always_open
-from venues.topstepx.costs import side_cost
 from venues.topstepx.frames import TopstepFrameReader
 from venues.topstepx.hub import IsOpen
 from venues.topstepx.provider import TokenProvider
@@ -41,7 +40,6 @@ ROLL_EVERY_MS = 3_600_000
 SIMULATED_MINUTE = 9 * 60 + 30  # of the Chicago day, where the embedded gateway begins with prop rules
 DAYS_BACK = 10
 PAPER_FUND = Decimal(50_000)
-MINI_SIDE = Decimal("2.16")  # of a product whose costs nobody has told: the dearest known, one side (page 6.9)
 LIVE_HUBS = "https://rtc.topstepx.com"  # not api.topstepx.com (page 3.1)
 SIMULATED = ("demo", "demo")  # user name and key that the simulated gateway knows (page 8)
 SIMULATED_ACCOUNT = "PRAC-V2-100001-10000101"
@@ -242,7 +240,8 @@ def simulator_arguments(settings: Settings, now_ms: int) -> tuple[str, ...]:
 
 def paper_terms(rules: Rules) -> tuple[ExchangeRules, Decimal]:
     """How a dry run matches, and what its account begins with. One fee for all contracts: the dearest market's."""
-    fee = max(side_cost(symbol) or MINI_SIDE for symbol in rules.markets)
+    costs = round_turn_costs()
+    fee = max(costs.get(symbol, max(costs.values())) for symbol in rules.markets) / 2
     start = rules.prop.start_balance if rules.prop is not None else PAPER_FUND
     return ExchangeRules(fee_per_unit=fee, has_margin=False, triggers_on_last=True), start or PAPER_FUND
 
