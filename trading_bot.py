@@ -16,8 +16,9 @@ import secrets as entropy
 import signal
 import sys
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ log = logging.getLogger("bot")
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_CREDENTIALS = 0, 1, 2, 3
 RECENT_LINES = 20
+LEAVE_S = 0.8  # after the bot's own wait for what is in flight: within five seconds together
 SWITCH_INTERVAL_S = 0.0005  # background threads give the interpreter back to the exit path sooner than the default 5 ms
 
 
@@ -189,12 +191,28 @@ class Parts:
         self.stream: Any = None
 
     def start(self, cleanup: contextlib.ExitStack) -> None:
-        writers = (self.ledger, self.notifier, self.status, self.health)
-        in_order = (*writers, self.lanes, self.listing, self.reader, self.poller, self.stream)
-        for part in in_order:
+        for part in (self.ledger, self.notifier, self.status, self.health):
             if part is not None:
                 part.start()
                 cleanup.callback(part.stop)
+        started: list[Any] = []
+        cleanup.callback(stop_together, started)
+        for asking in (self.lanes, self.listing, self.reader, self.poller, self.stream):
+            if asking is not None:
+                asking.start()
+                started.append(asking)
+
+
+def stop_together(parts: Sequence[Any]) -> None:
+    """Of those that talk to the venue each may hang for seconds with it: they are told all at once and share the wait.
+
+    Who has not ended by then ends with the process; the bot has waited for what was in flight.
+    """
+    until_s = time.monotonic() + LEAVE_S
+    for part in reversed(parts):
+        part.stop(0.0)
+    for part in reversed(parts):
+        part.stop(max(0.0, until_s - time.monotonic()))
 
 
 def assemble(
