@@ -101,6 +101,18 @@ def test_a_hub_that_is_switched_off_is_polled(gateway: TopstepxSim, desk: Make) 
     assert gateway.orders() == [] and gateway.position(MGC) == 0
 
 
+def test_with_the_market_hub_switched_off_a_hand_is_protected_all_the_same(gateway: TopstepxSim, desk: Make) -> None:
+    """hubs.market false: prices are polled, the user hub tells of fills and of the stop that fires."""
+    running = desk(hubs={"market": False, "user": True}).start()
+    running.log.wait("feed_verdict")
+    gateway.deal(MGC, Side.BUY, 1)
+    running.log.wait("protected ")
+    assert len(stops(gateway)) == 1 and not calls(gateway, "SubscribeContractQuotes", "SubscribeContractTrades")
+    gateway.move(MGC, "4088")
+    running.log.wait("market_clean", 2)
+    assert gateway.position(MGC) == 0 and gateway.orders() == []
+
+
 def test_data_a_quarter_of_an_hour_old_are_named_within_five_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,5 +155,38 @@ def test_the_prop_rules_close_before_the_venue_would(tmp_path: Path, monkeypatch
         assert "locked" in running.log.wait("order_denied")
         status = eventually(lambda: (running.status().get("prop") or {}).get("locked") and running.status())
         assert status["prop"]["locked"] == "own_daily_loss" and status["prop"]["limits"]["max_loss_limit"]["dollars"]
+        running.stop()
+        running.log.check()
+
+
+def test_a_walk_to_the_venues_own_floor_ends_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Combine as the venue guards it: a touch of its maximum loss limit would end the account for good."""
+    noon_us = clock_us("2026-11-24T12:00:00-06:00")
+    with TopstepxSim(seed=1, clock_us=noon_us, real_hours=True) as gateway:
+        gateway.move(MGC, "4100")
+        changes = {
+            "account": str(gateway.combine_id),
+            "markets": [market(stop_loss_ticks=250, take_profit_ticks=None)],
+            "prop_rules": {"preset": "combine_50k", "daily_loss_limit": None},
+            "risk": {"max_daily_loss": None, "max_price_age_s": 10},
+        }
+        running = BotThread(tmp_path, config(gateway, **changes), monkeypatch).start()
+        running.log.wait("clock_offset")
+        gateway.deal(MGC, Side.BUY, 10, price="4100", account=gateway.combine_id)
+        running.log.wait("protected ")
+        price = 41_000  # tenths
+        while gateway.position(MGC, gateway.combine_id) and price > 40_800:
+            price -= 4  # as much as the guard allows for between two looks
+            gateway.move(MGC, f"{price / 10:.1f}")
+            shown = f"price={price / 10:.1f}".removesuffix(".0")
+            eventually(
+                lambda shown=shown: running.log.lines(shown) or not gateway.position(MGC, gateway.combine_id),  # type: ignore[misc]
+                what=shown,
+            )
+            if running.log.lines("prop_limit"):
+                running.log.wait("market_clean", 2)
+        assert field(running.log.wait("prop_limit"), "limit") == "max_loss_limit"
+        assert gateway.balance(gateway.combine_id) > 48_000 and gateway.account(gateway.combine_id)["canTrade"]
+        assert executed(gateway) == [] and gateway.orders(gateway.combine_id) == []
         running.stop()
         running.log.check()
