@@ -583,6 +583,10 @@ def test_windows_files_are_read(tmp_path: Path) -> None:
         (f'HYPERLIQUID_PRIVATE_KEY="{KEY}\n', "line 1: is not of the form NAME=value"),
         (f"HYPERLIQUID_PRIVATE_KEY={KEY}\nHYPERLIQUID_PRIVATE_KEY={'1' * 64}", "is given twice with different values"),
         (b"HYPERLIQUID_PRIVATE_KEY=\xff\xfe", "is not UTF-8"),
+        (f"TOPSTEPX_API_KYE={KEY}", 'is not known, did you mean "TOPSTEPX_API_KEY"?'),
+        ("TOPSTEP_USERNAME=trader", 'is not known, did you mean "TOPSTEPX_USERNAME"?'),
+        (f"TOPSTEPX_API_KEY={KEY}\nTOPSTEPX_API_KEY={'1' * 64}", "is given twice with different values"),
+        (f"TOPSTEPX_API_KEY\nTOPSTEPX_USERNAME={KEY}", "line 1: has no value"),
     ],
 )
 def test_env_faults_name_the_key_and_not_the_value(tmp_path: Path, content: str | bytes, expected: str) -> None:
@@ -615,6 +619,22 @@ def test_an_env_that_cannot_be_read(tmp_path: Path) -> None:
 def test_who_needs_a_key(tmp_path: Path, network: str, dry_run: bool, key: bool, expected: int) -> None:
     settings = load(write(tmp_path, BASE | {"network": network, "dry_run": dry_run}))
     assert len(missing_secrets(settings, Secrets(Secret(KEY) if key else None))) == expected
+
+
+@pytest.mark.parametrize("network, dry_run", [("live", False), ("live", True)])
+def test_topstepx_asks_for_a_login_even_to_read(tmp_path: Path, network: str, dry_run: bool) -> None:
+    settings = load(write(tmp_path, TOPSTEPX | {"network": network, "dry_run": dry_run}))
+    whole = "TOPSTEPX_USERNAME=trader\nTOPSTEPX_API_KEY=some key=\n"
+    given = load_secrets(env(tmp_path, whole), {})
+    assert missing_secrets(settings, given) == [] and given.topstepx_username == "trader"
+    assert given.topstepx_api_key == Secret("some key=") and given.values() == ("some key=",)
+    for name in ("TOPSTEPX_USERNAME", "TOPSTEPX_API_KEY"):
+        without = "\n".join(line for line in whole.splitlines() if not line.startswith(name))
+        [fault] = missing_secrets(settings, load_secrets(env(tmp_path, without), {}))
+        assert fault.startswith(f"{name} is missing in .env")
+    assert len(missing_secrets(settings, Secrets())) == 2
+    simulated = load(write(tmp_path, TOPSTEPX | {"network": "simulator", "account": None}))
+    assert missing_secrets(simulated, Secrets()) == []
 
 
 def test_two_different_accounts_are_refused(tmp_path: Path) -> None:
