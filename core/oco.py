@@ -126,10 +126,16 @@ def pursue(turn: Turn, symbol: str) -> bool:
     guard.watch_nakedness(turn, symbol, best)
     bound_ms = STUCK_FLIPPED_MS if market.exit_reason is ExitReason.FLIPPED else STUCK_MS
     stuck = turn.now_ms - (market.leaving_ms or turn.now_ms) > bound_ms
-    if not (has_ended_resting(turn, symbol) and has_read(turn, symbol)) and not stuck:
+    ended = has_ended_resting(turn, symbol)
+    if not ((ended or is_all_in_doubt(turn.market(symbol))) and has_read(turn, symbol)) and not stuck:
         return True
-    close(turn, symbol, stuck)
+    close(turn, symbol, unconfirmed=stuck or not ended)
     return True
+
+
+def is_all_in_doubt(market: MarketState) -> bool:
+    """Whether two seconds went by over stops that nobody has answered for: without an id there is nothing to cancel."""
+    return market.exit_reason is ExitReason.UNPROTECTED and all(r.order_id is None for r in working.resting(market))
 
 
 def waits_for_entry(turn: Turn, market: MarketState) -> bool:
@@ -160,12 +166,12 @@ def has_read(turn: Turn, symbol: str) -> bool:
     return False
 
 
-def close(turn: Turn, symbol: str, stuck: bool) -> None:
-    """Exactly what is held. When stuck, what we believe is held: whatever rests still is swept afterwards."""
+def close(turn: Turn, symbol: str, unconfirmed: bool) -> None:
+    """Exactly what is held, or what we believe is held when unconfirmed: whatever rests still is swept afterwards."""
     market = turn.market(symbol)
     position, reason = market.position, market.exit_reason
     assert position is not None and reason is not None
-    if stuck:
+    if unconfirmed:
         turn.note("WARNING", "exit_unconfirmed", symbol=symbol, size=position.size, text="the venue is slow: closing")
     order = orders.aggressive_order(turn, symbol, position.side.opposite, position.size, Purpose.EXIT)
     turn.change(symbol, leaving_ms=None)

@@ -168,7 +168,7 @@ class Faults:
         return args
 
     def __iter__(self) -> Iterator[ActiveFault]:
-        return iter([f for f in self._active.values() if self.on(f.name) is not None])
+        return iter([f for f in list(self._active.values()) if self.on(f.name) is not None])
 
 
 def read_script(raw: bytes) -> list[TimedFault]:

@@ -44,6 +44,20 @@ def test_the_order_of_steps(pit: Pit) -> None:
     assert "unprotected" not in pit.names()
 
 
+def test_a_stop_in_doubt_does_not_keep_an_unprotected_position_waiting(pit: Pit) -> None:
+    """P2: two seconds are over, and nothing can be canceled that has no id; should it work after all, it is swept."""
+    pit.trade("4100")
+    [stop] = sent(pit.fill(99, Side.BUY, "2", "4100"))
+    pit.unknown(stop)
+    assert exits(pit.wait(2_000)) == []
+    pit.wait(200)
+    [close] = exits(pit.snapshot("2"))
+    assert {"unprotected", "exit_unconfirmed"} <= set(pit.names())
+    pit.accept(close, 30)
+    pit.fill(30, Side.SELL, "2", "4100")
+    assert canceled_ids(pit.settled(stop, OrderStatus.ACCEPTED, "0", 40)) == [40]
+
+
 def test_only_what_is_left_is_closed(pit: Pit) -> None:
     pit.enter()
     leave(pit)

@@ -399,3 +399,13 @@ def test_what_was_received_is_known_with_its_time(venue, sim):
     (received,) = sim.received("order")
     assert before_ns < received.received_ns < time.perf_counter_ns()
     assert received.action["orders"][0]["c"] == CLOID
+
+
+def test_faults_that_are_over_may_be_met_while_looking_through_them():
+    now = [0.0]
+    faults = Faults(lambda: now[0])
+    for name in ("stall", "ws_ping"):
+        faults.set(name, {"for_s": 1})
+    faults.set("no_pings", {})
+    now[0] = 1.5
+    assert [fault.name for fault in faults] == ["no_pings"]
