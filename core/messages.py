@@ -306,7 +306,6 @@ class ReadFailed(Event, frozen=True):
     error: str
 
 
-PublicEvent = Trade | Quote | Book | MarkPrice
 AnyEvent = (
     Started
     | Tick
@@ -409,7 +408,7 @@ class CloseContract(Action, frozen=True):
 
 
 class Settle(Action, frozen=True):
-    """Find out what became of `order`: noop on its nonce, then look-ups by client_id, until it is known."""
+    """Find out what became of `order`: look-ups by client_id until it is known; first a noop, where there is one."""
 
     order: Order
     noops_sent: int  # earlier tries: from the second on, "duplicate nonce" proves nothing (page 3.8)
@@ -460,7 +459,7 @@ RESTART = 75  # exit code: start again at once, with the instruments read anew
 
 
 class Stop(Action, frozen=True):
-    """End the process with this exit code; positions keep their stop at the venue."""
+    """End with this exit code (RESTART: and begin anew); positions keep their stop at the venue."""
 
     exit_code: int
     reason: str

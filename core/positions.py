@@ -59,16 +59,20 @@ def book(turn: Turn, fill: Fill) -> None:
     net = fill.closed_pnl - fill.fee
     day = fill.time_ms // DAY_MS
     roll_day(turn, day)
-    fill_ids = {**turn.state.fill_ids, fill.fill_id: fill.time_ms}
-    while len(fill_ids) > FILL_IDS_KEPT:
-        del fill_ids[next(iter(fill_ids))]
+    remember(turn, fill)
     turn.set(
-        fill_ids=fill_ids,
         last_fill_ms=max(turn.state.last_fill_ms, fill.time_ms),
         day_realized=turn.state.day_realized + (net if day == turn.state.day else ZERO),
     )
     if not fill.is_snapshot and turn.state.equity is not None and turn.state.balance is None:
         turn.set(equity=turn.state.equity + net)
+
+
+def remember(turn: Turn, fill: Fill) -> None:
+    fill_ids = {**turn.state.fill_ids, fill.fill_id: fill.time_ms}
+    while len(fill_ids) > FILL_IDS_KEPT:
+        del fill_ids[next(iter(fill_ids))]
+    turn.set(fill_ids=fill_ids)
 
 
 def roll_day(turn: Turn, day: int) -> None:

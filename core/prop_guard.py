@@ -20,6 +20,7 @@ from core.messages import (
     Tick,
 )
 from core.model import ZERO, Fill, Purpose, Quote, Trade
+from core.positions import remember
 from core.prop_values import Entry, Flatten, PropRules, Valuation, smallest
 from core.protection import begin_exit
 from core.reconcile import is_outdated
@@ -82,7 +83,7 @@ def book(turn: Turn, fill: Fill, before: State) -> None:
     if fill.fill_id in before.fill_ids:
         return
     if fill.fill_id not in turn.state.fill_ids:  # not ours to manage, so nobody has remembered it
-        turn.set(fill_ids={**turn.state.fill_ids, fill.fill_id: fill.time_ms})
+        remember(turn, fill)
     prop = prop_account.book(turn.state.prop, fill.closed_pnl - fill.fee, fill.time_ms)
     if not fill.is_snapshot:
         prop = prop_account.moved(prop, turn.venue_now_ms)

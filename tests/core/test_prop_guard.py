@@ -8,7 +8,7 @@ import pytest
 
 from config.prop import prop_rules
 from config.prop_settings import PropSettings
-from core import prop_account
+from core import positions, prop_account
 from core.decide import decide
 from core.messages import (
     AccountSnapshot,
@@ -217,6 +217,14 @@ def test_a_fill_is_booked_once_wherever_it_was() -> None:
     desk.feed(fill)
     desk.feed(fill)
     assert desk.state.prop.net == D("-20.61")
+
+
+def test_fills_outside_the_config_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(positions, "FILL_IDS_KEPT", 5)
+    desk = ready()
+    for _ in range(9):
+        desk.fill("-1", symbol="MES")
+    assert list(desk.state.fill_ids) == [f"f{number}" for number in range(desk._id - 4, desk._id + 1)]
 
 
 def test_a_balance_that_does_not_follow_its_fill_is_asked_for() -> None:
