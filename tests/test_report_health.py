@@ -179,7 +179,8 @@ def test_before_the_account_has_been_seen_no_limit_is_shown() -> None:
 def test_distances_while_flat_are_in_ticks_of_one_contract() -> None:
     found = guard(guarded.ready("50100.005", own_daily_loss=300))
     assert (found.balance, found.equity) == (D("50100.005"), D("50100.00"))
-    assert found.limits["own_daily_loss"] == RoomHealth(level=D("49800.00"), dollars=D("300.00"), ticks=D(300))
+    level, room = D("49800.00"), D("300.00")
+    assert found.limits["own_daily_loss"] == RoomHealth(level=level, dollars=room, ticks=D(300), whole=D(300))
     assert found.limits["max_loss_limit"].level == D("48100.00")  # it may have been as high at an end of day
     assert (found.locked, found.excess) == (None, None)
     assert (found.target_total, found.target_needed) == (D("100.00"), D("3000.00"))
