@@ -15,14 +15,13 @@ class Side(enum.Enum):
     BUY = "BUY"
     SELL = "SELL"
 
-    @property
-    def sign(self) -> int:
-        """+1 for a buy or a long, -1 for a sell or a short."""
-        return 1 if self is Side.BUY else -1
+    sign: int  # +1 for a buy or a long, -1 for a sell or a short
+    opposite: "Side"
 
-    @property
-    def opposite(self) -> "Side":
-        return Side.SELL if self is Side.BUY else Side.BUY
+
+# Plain attributes, here and below: every trade asks for them.
+Side.BUY.sign, Side.SELL.sign = 1, -1
+Side.BUY.opposite, Side.SELL.opposite = Side.SELL, Side.BUY
 
 
 class OrderType(enum.Enum):
@@ -50,12 +49,11 @@ class OrderStatus(enum.Enum):
     REJECTED = "REJECTED"
     UNKNOWN = "UNKNOWN"
 
-    @property
-    def is_final(self) -> bool:
-        return self in _FINAL
+    is_final: bool  # nothing more can come of it
 
 
-_FINAL = frozenset({OrderStatus.DENIED, OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED})
+for _status in OrderStatus:
+    _status.is_final = _status.value in ("DENIED", "FILLED", "CANCELED", "REJECTED")
 
 
 class Purpose(enum.Enum):
