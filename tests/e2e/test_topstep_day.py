@@ -87,6 +87,33 @@ def test_a_child_that_fills_after_the_close_is_repaired(gateway: TopstepxSim, de
     assert stops(gateway)[0][1] == 2
 
 
+def test_an_orphan_that_opens_a_position_is_closed_at_once(gateway: TopstepxSim, desk: Make) -> None:
+    """Its cancel is refused, so it works on while the account is flat, and fires (page 2.7)."""
+    running = desk(markets=[market(ENTER, max_hold_minutes=0.05)]).start()
+    enter(gateway, running)
+    gateway.fault("refuse", action="Order/cancel", code=5, for_s=30)
+    running.log.wait("position_closed")
+    eventually(lambda: gateway.position(MGC) == 0 and gateway.orders(), what="flat, and a child works on")
+    gateway.fault("orphan_fills")
+    running.log.wait("position_flipped")
+    gateway.call(lambda server: server.clear_fault("refuse"))
+    eventually(lambda: gateway.position(MGC) == 0 and gateway.orders() == [], 8, "flat again, nothing works")
+    bought = sum(size for side, size in executed(gateway) if side == 0)
+    assert bought == sum(size for side, size in executed(gateway) if side == 1)
+
+
+def test_a_hand_that_turns_the_position_round_is_protected_on_the_other_side(gateway: TopstepxSim, desk: Make) -> None:
+    running = desk(markets=[market(ENTER)]).start()
+    enter(gateway, running)
+    gateway.deal(MGC, Side.SELL, 5)
+    eventually(lambda: [size for _, size in stops(gateway)] == [3], what="a stop for the short of three")
+    assert all(order["side"] == 0 for order in gateway.orders()), "what guarded the long would add to the short"
+    assert gateway.position(MGC) == -3 and stops(gateway)[0][0] > 4101
+    gateway.move(MGC, "4112")
+    running.log.wait("market_clean", 2)
+    assert gateway.position(MGC) == 0 and gateway.orders() == []
+
+
 def test_position_brackets_are_learned_from_the_refusal(gateway: TopstepxSim, desk: Make) -> None:
     """Stop and target of the bot's own, and its own one-cancels-other."""
     gateway.set_brackets("position")
