@@ -101,15 +101,18 @@ def test_a_hub_that_is_switched_off_is_polled(gateway: TopstepxSim, desk: Make) 
     assert gateway.orders() == [] and gateway.position(MGC) == 0
 
 
-def test_with_the_market_hub_switched_off_a_hand_is_protected_all_the_same(gateway: TopstepxSim, desk: Make) -> None:
-    """hubs.market false: prices are polled, the user hub tells of fills and of the stop that fires."""
-    running = desk(hubs={"market": False, "user": True}).start()
-    running.log.wait("feed_verdict")
+@pytest.mark.parametrize("user", [True, False])
+def test_without_the_market_hub_a_hand_is_protected_all_the_same(gateway: TopstepxSim, desk: Make, user: bool) -> None:
+    """hubs.market false: prices are polled; with both off so are fills, orders and the position."""
+    running = desk(hubs={"market": False, "user": user})
+    running.begin()
+    running.log.wait("market_clean")
     gateway.deal(MGC, Side.BUY, 1)
-    running.log.wait("protected ")
+    running.log.wait("protected ", timeout_s=12)
     assert len(stops(gateway)) == 1 and not calls(gateway, "SubscribeContractQuotes", "SubscribeContractTrades")
+    assert bool(calls(gateway, "SubscribeOrders")) is user
     gateway.move(MGC, "4088")
-    running.log.wait("market_clean", 2)
+    running.log.wait("market_clean", 2, timeout_s=12)
     assert gateway.position(MGC) == 0 and gateway.orders() == []
 
 
@@ -156,7 +159,15 @@ def test_the_prop_rules_close_before_the_venue_would(tmp_path: Path, monkeypatch
         status = eventually(lambda: (running.status().get("prop") or {}).get("locked") and running.status())
         assert status["prop"]["locked"] == "own_daily_loss" and status["prop"]["limits"]["max_loss_limit"]["dollars"]
         running.stop()
-        running.log.check()
+        again = BotThread(tmp_path, config(gateway, **changes), monkeypatch).start()  # a restart forgets none of it
+        eventually(lambda: (again.status().get("prop") or {}).get("locked") == "own_daily_loss")
+        denied = len(again.log.lines("order_denied"))
+        gateway.move(MGC, "4100")
+        gateway.move(MGC, "4101")
+        assert "locked" in again.log.wait("order_denied", denied + 1)
+        assert gateway.position(MGC, gateway.combine_id) == 0
+        again.stop()
+        again.log.check()
 
 
 def test_a_walk_to_the_venues_own_floor_ends_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
