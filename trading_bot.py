@@ -289,6 +289,8 @@ def assemble(
         bot.ask_to_stop("asked to stop")
 
     cleanup.enter_context(stop_signals(stop))
+    if stopping.is_set():  # asked while all of this was being put together
+        stop()
     parts.start(cleanup)
     gc.collect()
     gc.freeze()  # what start-up made lives as long as the bot: no collector pass walks it again
