@@ -23,6 +23,7 @@ from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
 from runtime.warm_http import NETWORK_ERRORS, Answer
 from venues.topstepx import shapes, wire
 from venues.topstepx.rest import Envelope, Refusal, TopstepRest, checked, network_text
+from venues.topstepx.token import LoginRefused
 from venues.topstepx.wire import Said, Verdict
 
 SEARCH_OPEN, SEARCH_BY_ID = "Order/searchOpen", "Order/searchById"
@@ -71,8 +72,13 @@ class OrderDesk:
         return wire.order_answer(order, wire.read_answer(wire.PLACE, answer, self._hide), self._clock.now_ms())
 
     def not_executed(self, order: Order, e: Exception) -> OrderRejected:
-        """The login failed, before the order was sent or after the authentication had refused it."""
-        return wire.rejected(order, RejectReason.CREDENTIALS, f"not executed: {e}", self._clock.now_ms())
+        """The login failed, before the order was sent or after the authentication had refused it.
+
+        A login that could not be asked for says nothing about the key.
+        """
+        is_refused = isinstance(e, CredentialsRefused | LoginRefused)
+        reason = RejectReason.CREDENTIALS if is_refused else RejectReason.OTHER
+        return wire.rejected(order, reason, f"not executed: {e}", self._clock.now_ms())
 
     def _write(self, what: str, body: bytes) -> Said:
         """Sent now, unless it was begun. Raises VenueUnavailable, CredentialsRefused: nothing was executed."""

@@ -42,6 +42,10 @@ class Hider:
         return self._redact(line)[:TEXT_LENGTH_MAX]
 
 
+class LoginRefused(VenueUnavailable):
+    """The venue refuses a key that it has taken before."""
+
+
 class _Held(msgspec.Struct, frozen=True):
     token: str
     renew_ms: int  # our clock
@@ -111,13 +115,13 @@ class TokenKeeper:
         """Note that the venue refused a login. At run time it is a fault like others: threads go on, and try again."""
         with self._lock:
             self._refusal = self._clock.now_ms(), text
-        return VenueUnavailable(text, status=200) if self._has_worked else CredentialsRefused(text)
+        return LoginRefused(text, status=200) if self._has_worked else CredentialsRefused(text)
 
     def raise_refusal(self) -> None:
         """Raises what refusal() made, when that was a moment ago."""
         refusal = self._refusal
         if refusal is not None and 0 <= self._clock.now_ms() - refusal[0] < REFUSED_MS:
-            raise VenueUnavailable(refusal[1]) if self._has_worked else CredentialsRefused(refusal[1])
+            raise LoginRefused(refusal[1]) if self._has_worked else CredentialsRefused(refusal[1])
 
 
 def _life_ms(token: str, venue_now_ms: int) -> int:
