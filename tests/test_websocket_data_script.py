@@ -1,6 +1,7 @@
 """scripts/test_websocket_data.py: tables for the analysis, then the whole script over real sockets."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -287,6 +288,15 @@ def test_a_real_time_feed(sim: SimServer, run: Run) -> None:
     assert lines[-1].startswith("VERDICT real-time: BTC real-time (lag ") and lines[-1].endswith("; REST real-time)")
     assert any(line.startswith("BTC: stream and REST differ by ") for line in lines)
     assert run.err == ""
+
+
+def test_a_bar_shows_on_a_terminal_while_it_listens(sim: SimServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On standard error, so that --json stays JSON."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert run(hyperliquid(sim), "--json") == 0
+    assert run.report["verdict"] == "real-time"
+    counts = [int(count) for count in re.findall(r"(\d+)\D{0,12}updates", run.err)]
+    assert "listening" in run.err and counts == sorted(counts) and counts[-1] > 10
 
 
 def test_the_same_for_programs(sim: SimServer, run: Run) -> None:
