@@ -10,9 +10,10 @@ from config.settings import EXAMPLE_PATH, FOLDER
 from tests.e2e.harness import BotProcess
 
 
-@pytest.mark.parametrize(
-    "path", [EXAMPLE_PATH, FOLDER / "examples" / "topstepx-simulator.json"], ids=lambda path: path.name
-)
+SHIPPED = [EXAMPLE_PATH, FOLDER / "examples" / "topstepx-simulator.json"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_a_whole_trade_within_a_minute(path: Path, tmp_path: Path) -> None:
     """The embedded venue, prices, an entry, its stop at the venue, an exit, nothing left over; then a clean end."""
     settings = json.loads(path.read_text(encoding="utf-8"))
@@ -29,3 +30,9 @@ def test_a_whole_trade_within_a_minute(path: Path, tmp_path: Path) -> None:
     finally:
         running.close()
     running.log.check()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_check_finds_nothing_wrong(path: Path, tmp_path: Path) -> None:
+    ended = BotProcess(tmp_path, json.loads(path.read_text(encoding="utf-8"))).run("check", timeout_s=40)
+    assert ended.returncode == 0 and "FAIL" not in ended.stdout, ended.stdout + ended.stderr
