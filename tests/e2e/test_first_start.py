@@ -9,7 +9,6 @@ import pytest
 from config.settings import EXAMPLE_PATH, FOLDER
 from tests.e2e.harness import BotProcess
 
-
 SHIPPED = [EXAMPLE_PATH, FOLDER / "examples" / "topstepx-simulator.json"]
 
 
