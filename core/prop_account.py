@@ -56,6 +56,11 @@ def _begin_day(state: PropState, rules: PropRules, balance: Decimal, day: str) -
     )
 
 
+def as_of(state: PropState, now_ms: int) -> PropState:
+    """Without a day once it is over: its limits end with it, and how the next began has yet to be told."""
+    return state if now_ms < state.day_ends_ms else replace(state, day="")
+
+
 def book(state: PropState, net: Decimal, time_ms: int) -> PropState:
     """A fill's closed profit minus its costs, each fill once: after a first start they tell how the day began."""
     day = trading_day(time_ms)

@@ -6,7 +6,7 @@ stops entries. Formulas and their sources: protocol page 6.
 
 from collections.abc import Sequence
 
-from core.prop_account import is_locked, is_settled, loss_limits, profit_level
+from core.prop_account import as_of, is_locked, is_settled, loss_limits, profit_level
 from core.prop_size import size_caps
 from core.prop_values import Entry, Flatten, Holding, PropRules, PropState, Valuation, smallest
 from core.sessions import is_calendar_over, is_late, window
@@ -26,7 +26,7 @@ def must_flatten(
             return None
         return Flatten("locked", f"locked for the day: {state.lock_reason}", symbols, locks=False)
     if valuation is not None and is_settled(state):
-        reached = _reached(rules, state, valuation)
+        reached = _reached(rules, as_of(state, now_ms), valuation)
         if reached is not None:
             return Flatten(*reached, symbols, locks=True)
     late = tuple(symbol for symbol in symbols if is_late(rules.sessions, symbol, now_ms))

@@ -182,6 +182,28 @@ def test_a_locked_day_refuses_entries_until_the_next() -> None:
     assert entries(desk.signalled()) == [] and "locked" in desk.denied()
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_lock_ends_with_its_day_though_the_new_balance_comes_later(restarts: bool) -> None:
+    """What was lost yesterday must not lock today, whoever ticks first: by 5 PM the old start of day is no measure."""
+    desk = Desk(rules(own_daily_loss=300))
+    desk.account("50000")
+    desk.account("49650")
+    desk.tick()
+    assert desk.state.prop.lock_reason == "own_daily_loss"
+    desk.now_ms = ct("2026-11-24 16:59:59")
+    desk.tick(999)
+    assert prop_account.is_locked(desk.state.prop, desk.now_ms)
+    if restarts:
+        desk.feed(Started(run_id=8, rules=desk.rules, received_ms=desk.now_ms))
+    desk.tick(500)
+    desk.tick()
+    assert not prop_account.is_locked(desk.state.prop, desk.now_ms)
+    desk.account("49650")
+    desk.tick()
+    assert not prop_account.is_locked(desk.state.prop, desk.now_ms)
+    assert desk.state.prop.day_start_balance == D(49650)
+
+
 def test_positions_outside_the_config_count_and_are_closed_too() -> None:
     desk = ready(own_daily_loss=100)
     desk.account("50000", held("MES", "2", MES, "5"))
