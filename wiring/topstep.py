@@ -205,7 +205,7 @@ class TopstepKit:
             yield Row("prop rules", kind in (None, "practice"), f"none are set{advice}")
             return
         account = self.client().account()
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.now_ms() + self.client().measure_clock().offset_ms  # the trading day is the venue's
         assert account.balance is not None
         prop = prop_account.roll(state.prop, rules.prop, account.balance, now_ms)
         doubts = doubt(settings, self.client().check_credentials().name)
