@@ -103,14 +103,20 @@ class Log:
         """Lines that contain `name`, oldest first."""
         return [line for line in self.text().splitlines() if name in line]
 
+    def comes(self, name: str, count: int, within_s: float) -> bool:
+        """Whether the `count`th line that contains `name` comes in time."""
+        deadline = time.monotonic() + within_s
+        while len(self.lines(name)) < count:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
     def wait(self, name: str, count: int = 1, timeout_s: float = 5.0) -> str:
         """The `count`th line that contains `name`, once it is there."""
-        deadline = time.monotonic() + timeout_s
-        while len(found := self.lines(name)) < count:
-            if time.monotonic() >= deadline:
-                pytest.fail(f"no line {count} with {name!r} within {timeout_s} s in:\n{self.text()}")
-            time.sleep(0.01)
-        return found[count - 1]
+        if not self.comes(name, count, timeout_s):
+            pytest.fail(f"no line {count} with {name!r} within {timeout_s} s in:\n{self.text()}")
+        return self.lines(name)[count - 1]
 
     def in_order(self, *names: str) -> None:
         """Fails unless a line with each name follows one with the name before it."""

@@ -14,8 +14,12 @@ Make = Callable[..., BotThread]
 
 
 def enter(gateway: TopstepxSim, running: BotThread, times: int = 1) -> None:
-    """A long of two, its stop known to work."""
-    gateway.move(MGC, "4101")
+    """A long of two, its stop known to work. A bar that closes before the bot may enter is followed by another."""
+    for _ in range(4):
+        gateway.move(MGC, "4101")
+        if running.log.comes("protected ", times, within_s=2.5):
+            break
+        gateway.move(MGC, "4100")
     running.log.wait("protected ", times)
     eventually(lambda: gateway.position(MGC) == 2)
 
