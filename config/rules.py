@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 
 from config.faults import ConfigFault, did_you_mean, show
-from config.prop import prop_rules
+from config.prop import prop_rules, sessions
+from config.prop_settings import PropSettings
 from config.settings import ExitSettings, MarketSettings, Settings, SizeSettings, timeframe_ms
 from core.model import Instrument
 from core.rules import Distance, ExitRules, MarketRules, RiskRules, Rules, SizeRules, StrategyRules
+from core.sessions import Sessions
 
 MINUTE_MS = 60_000
 
@@ -87,7 +89,15 @@ def _venue_ways(settings: Settings) -> dict[str, Any]:
         "position_stops": False,
         "entry_brackets": settings.brackets == "auto_oco",
         "prop": None if settings.prop_rules is None else prop_rules(settings.prop_rules),
+        "hours": _hours(settings),
     }
+
+
+def _hours(settings: Settings) -> Sessions | None:
+    """The simulated gateway trades at any hour, unless prop rules ask for real ones."""
+    if settings.prop_rules is None and settings.network == "simulator":
+        return None
+    return sessions(settings.prop_rules or PropSettings(preset="practice"))
 
 
 def _market(settings: Settings, market: MarketSettings, instrument: Instrument) -> MarketRules:

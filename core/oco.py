@@ -121,6 +121,8 @@ def pursue(turn: Turn, symbol: str) -> bool:
     if market.exit_reason is None or turn.now_ms < market.exit_retry_ms or waits_for_entry(turn, market):
         return False
     if market.leaving_ms is None:
+        if not turn.rules.takes_orders(symbol, turn.venue_now_ms):
+            return False  # a close would be refused, and so would a new stop: the one that rests stays
         market = turn.change(symbol, leaving_ms=turn.now_ms)
     best = next(iter(guard.guards(market, position)), None)
     guard.watch_nakedness(turn, symbol, best)

@@ -47,6 +47,8 @@ def refusal(market: MarketState, side: Side, state: State, rules: Rules, now_ms:
         return f"data are {market.verdict}"
     if is_daily_loss_hit(state, rules) or state.loss_day == state.day:
         return f"daily loss limit reached ({daily_pnl(state, rules):.2f})"
+    if not rules.takes_orders(market.symbol, now_ms + state.offset_ms):
+        return "the session is closed"
     if market.position is not None:
         return "a position is open"
     if any(record.is_live and not record.rests for record in market.orders.values()):

@@ -6,6 +6,7 @@ import msgspec
 
 from core.model import Instrument
 from core.prop_values import PropRules
+from core.sessions import Sessions, is_open
 
 
 class Distance(msgspec.Struct, frozen=True):
@@ -80,7 +81,12 @@ class Rules(msgspec.Struct, frozen=True):
     check_interval_ms: int = 300_000  # between strategy checks while bars come from REST
     can_reduce_only: bool = True  # TopstepX cannot
     prop: PropRules | None = None  # limits of a prop-firm account
+    hours: Sessions | None = None  # when the venue takes orders; None: always
     entry_brackets: bool = False  # the venue hangs stop and target on an entry (TopstepX, Auto OCO)
     price_stream: str | None = None  # name of the stream that brings prices; None: they are polled
     fill_stream: str | None = None  # name of the one that brings fills and order news; None: they are polled
     position_stops: bool = True  # a stop of size 0 covers whatever is held (Hyperliquid positionTpsl)
+
+    def takes_orders(self, symbol: str, venue_ms: int) -> bool:
+        """Whether the venue takes orders in this market at `venue_ms` (its clock)."""
+        return self.hours is None or is_open(self.hours, symbol, venue_ms)

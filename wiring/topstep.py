@@ -13,7 +13,6 @@ import msgspec
 from config.credentials import Secrets
 from config.faults import ConfigFault
 from config.prop import doubt, preset_of, round_turn_costs, sessions
-from config.prop_settings import PropSettings
 from config.settings import Settings
 from core import prop_account
 from core.holdings import dearest_tick
@@ -152,15 +151,13 @@ class TopstepKit:
             self._clock,
             reconnect_interval=websocket.reconnect_interval,
             max_reconnect_attempts=websocket.max_reconnect_attempts,
-            is_open=self._market_hours(),
+            is_open=self._market_hours(rules),
         )
 
-    def _market_hours(self) -> IsOpen:
-        """When silence is to be expected. The simulated gateway trades at any hour."""
-        if self._settings.network == "simulator":
-            return always_open
-        hours = sessions(self._settings.prop_rules or PropSettings(preset="practice"))
-        return lambda symbol, now_ms: is_open(hours, symbol, now_ms)
+    def _market_hours(self, rules: Rules) -> IsOpen:
+        """When silence is to be expected."""
+        hours = rules.hours
+        return always_open if hours is None else lambda symbol, now_ms: is_open(hours, symbol, now_ms)
 
     def decoder(self, rules: Rules) -> Decode:
         return decoder(rules, self.client().account_id)
