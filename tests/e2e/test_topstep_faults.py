@@ -52,7 +52,6 @@ ODD: tuple[Fault, ...] = (
     *(
         ("clock_skew", {"ms": 90_000}),
         ("stall", {"hub": "market", "for_s": 0.5}),
-        ("stall", {"hub": "user", "for_s": 1}),
     ),
 )
 
