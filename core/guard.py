@@ -35,14 +35,19 @@ def own_stops(market: MarketState) -> list[OrderRecord]:
 
 def guards(market: MarketState, position: Position) -> list[VenueStop]:
     """Every stop that protects the position, tightest first; ours unless their end was asked for."""
-    wanted = (position.side.opposite, position.size)
-    ours = [
-        VenueStop(r.order_id, r.order.side, r.order.trigger_price, r.size_left, False)
-        for r in own_stops(market)
-        if r.seen_ms is not None and r.cancel_ms is None and (r.order.side, r.size_left) == wanted
+    side, size = position.side.opposite, position.size
+    found = [
+        VenueStop(r.order_id, side, r.order.trigger_price, size, False)
+        for r in market.orders.values()
+        if r.purpose is Purpose.STOP and r.cancel_ms is None and r.seen_ms is not None and r.is_live
+        and r.order.side is side and r.size_left == size
         and r.order_id is not None and r.order.trigger_price is not None
     ]  # fmt: skip
-    return sorted((*ours, *by_hand(market, position)), key=lambda s: -position.side.sign * s.trigger_price)
+    if market.foreign:
+        found += by_hand(market, position)
+    if len(found) > 1:
+        found.sort(key=lambda s: -position.side.sign * s.trigger_price)
+    return found
 
 
 def by_hand(market: MarketState, position: Position) -> list[VenueStop]:

@@ -26,7 +26,9 @@ CANCEL_AGAIN_MS_MAX = 5_000
 def resting(market: MarketState) -> list[OrderRecord]:
     """Orders of ours that may close, or open, something by themselves; targets first."""
     found = [record for record in market.orders.values() if record.is_live and record.rests]
-    return sorted(found, key=lambda record: record.purpose is Purpose.STOP)
+    if len(found) > 1:
+        found.sort(key=lambda record: record.purpose is Purpose.STOP)
+    return found
 
 
 def is_ours(market: MarketState, order: WorkingOrder) -> bool:
