@@ -5,8 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# Most tests wait for a socket or a process: twice as many at once as a small machine has cores.
-WORKERS ?= 4
+# Most tests wait for a socket or a process: more of them at once than a small machine has cores.
+WORKERS ?= 5
 VENUE ?= hyperliquid
 
 .PHONY: run test check lint bench soak-topstepx sim clean

@@ -299,12 +299,14 @@ def flatten(console: Console, settings: Settings, secrets: Secrets, folder: Path
     request = folder / "flatten.request"
     # A running bot stops its entries and closes its own markets; it must not fight this. Without one, or without a
     # folder to ask in, the account is closed all the same.
+    is_asked = False
     with contextlib.suppress(OSError):
         request.touch()
+        is_asked = True
     flattener = kit.flattener(instruments)
     try:
-        if flattener.yields_to_bot and await_taken(request, 2.0):
-            await_flat(client, clock)
+        if flattener.yields_to_bot and is_asked and await_taken(request, 2.0):
+            await_flat(client, {market.symbol for market in settings.markets}, clock)
         return flatten_account(console, client, flattener, clock)
     finally:
         await_taken(request, 2.0)  # a running bot looks once a second
@@ -328,14 +330,15 @@ def await_taken(request: Path, timeout_s: float) -> bool:
     return not waits
 
 
-def await_flat(client: VenueClient, clock: Clock) -> None:
+def await_flat(client: VenueClient, managed: set[str], clock: Clock) -> None:
     """Give the running bot time to close what it manages; what is left then is for us."""
     until_ms = clock.now_ms() + int(FLATTEN_WAIT_S * 1000)
     while clock.now_ms() < until_ms:
         clock.wait(threading.Event(), 1.0)
         with contextlib.suppress(VenueUnavailable):
             account = client.account()
-            if not account.positions and not account.orders:
+            open_symbols = {p.symbol for p in account.positions} | {o.symbol for o in account.orders}
+            if not open_symbols & managed:
                 return
 
 
