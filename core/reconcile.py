@@ -22,6 +22,8 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
     for symbol in turn.state.markets:
         if is_outdated(turn.market(symbol), snapshot):
             skipped = True
+            if not turn.rules.can_reduce_only:
+                know_if_agreed(turn, symbol, ours.get(symbol))
             continue
         reconcile_position(turn, symbol, ours.get(symbol), snapshot)
         protection.apply_listing(turn, symbol, snapshot.orders, snapshot.requested_ms)
@@ -57,6 +59,16 @@ def next_read_ms(turn: Turn, skipped: bool) -> int:
     if not turn.state.fills_up:
         return 5_000
     return 30_000 if turn.rules.can_reduce_only else 10_000
+
+
+def know_if_agreed(turn: Turn, symbol: str, venue: VenuePosition | None) -> None:
+    """A read that may be older than our latest fill, and says what we believe, is enough to begin to protect.
+
+    Where the venue's clock is known to a second (TopstepX), a start would else wait for seconds with a position bare.
+    """
+    market = turn.market(symbol)
+    if venue is not None and venue.size == held(market):
+        turn.change(symbol, known=True)
 
 
 def is_outdated(market: MarketState, snapshot: AccountSnapshot) -> bool:
