@@ -6,21 +6,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Most tests wait for a socket or a process: more of them at once than a small machine has cores.
-WORKERS ?= 5
+WORKERS ?= 8
 VENUE ?= hyperliquid
 
-.PHONY: run test check lint bench soak-topstepx sim clean
+.PHONY: run test check lint collect bench soak-topstepx sim clean
+# Tests start hundreds of processes; each would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 run: $(VENV)/run.ok
 	$(BIN)/python trading_bot.py $(ARGS)
 
-test: lint
+test: $(VENV)/dev.ok
+	@$(MAKE) --no-print-directory -j 2 lint collect
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/dev.ok
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Compiles the tests once, instead of once a worker.
+collect: $(VENV)/dev.ok
+	@$(BIN)/python -m pytest --collect-only -q > $(VENV)/collected.txt || { tail -n 30 $(VENV)/collected.txt; exit 1; }
 
 bench: $(VENV)/run.ok
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -9,7 +9,6 @@ Exit codes: 0 done; 1 stopped on a fault; 2 bad config or usage; 3 credentials r
 
 import argparse
 import contextlib
-import gc
 import logging
 import queue
 import secrets as entropy
@@ -29,6 +28,7 @@ from config.settings import DEFAULT_PATH, Settings, ensure_config, load
 from core.messages import RESTART
 from core.rules import Rules
 from core.state import State
+from runtime import collector
 from runtime.bot import Bot
 from runtime.clock import Clock, SystemClock
 from runtime.executor import LiveExecutor
@@ -292,8 +292,7 @@ def assemble(
     if stopping.is_set():  # asked while all of this was being put together
         stop()
     parts.start(cleanup)
-    gc.collect()
-    gc.freeze()  # what start-up made lives as long as the bot: no collector pass walks it again
+    collector.settle()
     return bot.run(until_ms)
 
 

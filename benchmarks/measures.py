@@ -1,5 +1,7 @@
 """The measurements. Each takes a contestant and returns figures; none of them judges."""
 
+import contextlib
+import gc
 import json
 import os
 import statistics
@@ -7,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -60,7 +62,7 @@ def took_ms(contest: Running) -> float:
 def tick_to_order(contestant: Contestant, rounds: int, warm_up: int = WARM_UP_ROUNDS) -> list[float]:
     """Milliseconds of each round, on a process and a venue of its own."""
     samples_ms = []
-    with running(contestant) as contest:
+    with running(contestant) as contest, no_collector():
         contest.get_ready()
         for number in range(rounds + warm_up):
             sample_ms = took_ms(contest)
@@ -68,6 +70,17 @@ def tick_to_order(contestant: Contestant, rounds: int, warm_up: int = WARM_UP_RO
                 samples_ms.append(sample_ms)
             contest.arm()
     return samples_ms
+
+
+@contextlib.contextmanager
+def no_collector() -> Iterator[None]:
+    """The venue's own garbage collector does not run: it would come in the same rounds of everybody, and count."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def burst(contestant: Contestant, frames: int) -> Burst:

@@ -85,7 +85,7 @@ def leave_for_roll(turn: Turn) -> None:
     if not rolled or turn.state.halted is not None:
         return
     for market in turn.state.markets.values():
-        busy = market.position is not None or market.unclaimed or any(r.is_live for r in market.orders.values())
+        busy = market.position is not None or market.unclaimed or market.live_orders()
         if busy or not market.clean:
             return
     turn.set(rolled=(), halted="contract rolled")  # said once

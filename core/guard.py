@@ -38,8 +38,8 @@ def guards(market: MarketState, position: Position) -> list[VenueStop]:
     side, size = position.side.opposite, position.size
     found = [
         VenueStop(r.order_id, side, r.order.trigger_price, size, False)
-        for r in market.orders.values()
-        if r.purpose is Purpose.STOP and r.cancel_ms is None and r.seen_ms is not None and r.is_live
+        for r in market.live_orders()
+        if r.purpose is Purpose.STOP and r.cancel_ms is None and r.seen_ms is not None
         and r.order.side is side and r.size_left == size
         and r.order_id is not None and r.order.trigger_price is not None
     ]  # fmt: skip

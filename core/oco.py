@@ -112,7 +112,7 @@ def pursue(turn: Turn, symbol: str) -> bool:
     market = turn.market(symbol)
     position = market.position
     assert position is not None
-    exits = [r for r in market.orders.values() if r.is_live and r.purpose is Purpose.EXIT]
+    exits = [r for r in market.live_orders() if r.purpose is Purpose.EXIT]
     if exits:  # its outcome comes first; one that closed what a hand has turned round since is no reason not to protect
         closing = any(record.order.side is position.side.opposite for record in exits)
         if closing:
@@ -142,7 +142,7 @@ def is_all_in_doubt(market: MarketState) -> bool:
 
 def waits_for_entry(turn: Turn, market: MarketState) -> bool:
     """Whether an entry is in the air whose fill would come after the close."""
-    entries = [r for r in market.orders.values() if r.is_live and r.purpose is Purpose.ENTRY]
+    entries = [r for r in market.live_orders() if r.purpose is Purpose.ENTRY]
     return any(record.filled_size == 0 or turn.now_ms - record.sent_ms < ENTRY_MS for record in entries)
 
 
@@ -188,12 +188,12 @@ def clean_up(turn: Turn, symbol: str) -> None:
     market = turn.market(symbol)
     if not market.known or market.unclaimed:
         return
-    entry = next((r.order for r in market.orders.values() if r.is_live and r.purpose is Purpose.ENTRY), None)
+    entry = next((r.order for r in market.live_orders() if r.purpose is Purpose.ENTRY), None)
     for record in working.resting(market):
         if entry is None or not is_child(market, record, entry):
             working.cancel(turn, record, "left over while flat")
     market = turn.market(symbol)
-    if market.clean or not turn.state.synced or any(r.is_live and not r.rests for r in market.orders.values()):
+    if market.clean or not turn.state.synced or any(not r.rests for r in market.live_orders()):
         return
     pause_ms = min(READ_AGAIN_MS * 2**market.clean_tries, READ_AGAIN_MS_MAX)
     if turn.now_ms - max(market.clean_read_ms, turn.state.read_account_ms) >= pause_ms:

@@ -190,7 +190,7 @@ def watch_turned(turn: Turn, record: OrderRecord, fill: Fill) -> None:
 
 def claimant(market: MarketState, fill: Fill) -> OrderRecord | None:
     """The order in the air that the fill may belong to: it has no id yet, for its fill was faster than its answer."""
-    nameless = [r for r in market.orders.values() if r.is_live and r.order_id is None and r.order.side is fill.side]
+    nameless = [r for r in market.live_orders() if r.order_id is None and r.order.side is fill.side]
     fitting = [record for record in nameless if record.booked_size + fill.size <= record.order.size]
     return min(fitting, key=lambda record: record.rests, default=None)  # a market order sooner than one that waits
 

@@ -202,8 +202,8 @@ def entries_under_way(turn: Turn, except_symbol: str) -> tuple[Entry, ...]:
     """Entries of other markets that have not become a position yet."""
     found = []
     for symbol, market in turn.state.markets.items():
-        for record in market.orders.values():
+        for record in market.live_orders():
             left = record.order.size - record.filled_size
-            if symbol != except_symbol and record.is_live and record.purpose is Purpose.ENTRY and left > ZERO:
+            if symbol != except_symbol and record.purpose is Purpose.ENTRY and left > ZERO:
                 found.append(entry_of(turn, symbol, left, record.order.price))
     return tuple(found)

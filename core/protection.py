@@ -48,9 +48,9 @@ def protect(turn: Turn, symbol: str) -> None:
         return
     best = tightest(market, position)
     market = watch_nakedness(turn, market, best)
-    if any(record.is_live and record.purpose is Purpose.EXIT for record in market.orders.values()):
+    if any(record.purpose is Purpose.EXIT for record in market.live_orders()):
         return  # the exit decides; a stop placed now could outlive the position
-    pending = [record for record in market.orders.values() if record.is_live and record.purpose is Purpose.STOP]
+    pending = [record for record in market.live_orders() if record.purpose is Purpose.STOP]
     if pending:
         await_listing(turn, market, pending)
         return
@@ -265,7 +265,7 @@ def clean_up(turn: Turn, market: MarketState) -> None:
     """
     if market.clean or not turn.state.synced:
         return
-    live = [record for record in market.orders.values() if record.is_live]
+    live = market.live_orders()
     if any(record.purpose is not Purpose.STOP for record in live):
         return  # an entry or exit in flight: its outcome comes first
     for record in live:
@@ -296,7 +296,7 @@ def apply_listing(turn: Turn, symbol: str, listed: tuple[WorkingOrder, ...], req
         if o.symbol == symbol and o.reduce_only and o.trigger_price is not None
     )
     market = turn.change(symbol, stops=stops)
-    for record in [r for r in market.orders.values() if r.is_live and r.purpose is Purpose.STOP]:
+    for record in [r for r in market.live_orders() if r.purpose is Purpose.STOP]:
         match = next((s for s in stops if is_same(s, record.order)), None)
         if match is not None:
             confirm_stop(turn, record, match)
@@ -305,7 +305,7 @@ def apply_listing(turn: Turn, symbol: str, listed: tuple[WorkingOrder, ...], req
         return
     if stops:
         turn.change(symbol, clean=False)
-    elif market.flat_seen and not market.clean and not any(record.is_live for record in market.orders.values()):
+    elif market.flat_seen and not market.clean and not market.live_orders():
         turn.change(symbol, clean=True, clean_tries=0)
         turn.note("INFO", "market_clean", symbol=symbol)
 

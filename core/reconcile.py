@@ -76,7 +76,7 @@ def is_outdated(market: MarketState, snapshot: AccountSnapshot) -> bool:
 
     By both clocks: asked for before our latest order, or answered by a server that is behind our latest fill.
     """
-    in_flight = any(record.is_live and not record.rests for record in market.orders.values())
+    in_flight = any(not record.rests for record in market.live_orders())
     return in_flight or snapshot.requested_ms < market.dirty_ms or snapshot.time_ms < market.moved_ms
 
 

@@ -51,7 +51,7 @@ def refusal(market: MarketState, side: Side, state: State, rules: Rules, now_ms:
         return "the session is closed"
     if market.position is not None:
         return "a position is open"
-    if any(record.is_live and not record.rests for record in market.orders.values()):
+    if any(not record.rests for record in market.live_orders()):
         return "an order is in flight"
     if market.symbol in state.rolled:
         return "the venue trades another month under this symbol: the bot starts anew once it is flat"
@@ -69,9 +69,7 @@ def refusal(market: MarketState, side: Side, state: State, rules: Rules, now_ms:
 
 def is_exposed(market: MarketState) -> bool:
     """Whether the market holds a position or may soon: an entry counts from the moment it is sent."""
-    return market.position is not None or any(
-        record.is_live and record.purpose is Purpose.ENTRY for record in market.orders.values()
-    )
+    return market.position is not None or any(record.purpose is Purpose.ENTRY for record in market.live_orders())
 
 
 def entry_size(price: Decimal, side: Side, market: MarketRules, equity: Decimal | None) -> Decimal:

@@ -185,6 +185,10 @@ class MarketState(msgspec.Struct, frozen=True):
     hint: Decimal | None = None  # size by the user stream's word, other than ours
     hint_ms: int = 0
 
+    def live_orders(self) -> list[OrderRecord]:
+        """Those that may still do something. In a busy minute most of `orders` have ended and wait for late fills."""
+        return [record for record in self.orders.values() if not record.status.is_final]
+
     def reference_price(self, side: Side) -> Decimal | None:
         """What an order on `side` would meet: the best opposite price when that is news, else the last trade.
 

@@ -25,7 +25,7 @@ CANCEL_AGAIN_MS_MAX = 5_000
 
 def resting(market: MarketState) -> list[OrderRecord]:
     """Orders of ours that may close, or open, something by themselves; targets first."""
-    found = [record for record in market.orders.values() if record.is_live and record.rests]
+    found = [record for record in market.live_orders() if record.rests]
     if len(found) > 1:
         found.sort(key=lambda record: record.purpose is Purpose.STOP)
     return found
@@ -127,7 +127,7 @@ def apply_listing(turn: Turn, symbol: str, listed: tuple[WorkingOrder, ...], req
     market = turn.market(symbol)
     if market.position is not None:
         return
-    if any(record.is_live for record in market.orders.values()):
+    if market.live_orders():
         turn.change(symbol, clean=False)
     elif market.flat_seen and not market.clean:
         turn.change(symbol, clean=True, clean_tries=0)

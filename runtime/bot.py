@@ -39,6 +39,7 @@ from core.risk import daily_pnl, equity_now
 from core.rules import Rules
 from core.state import State
 from core.turn import Strategies
+from runtime import collector
 from runtime import ledger as books
 from runtime.clock import Clock
 from runtime.journal import Journal, action_line, event_line, frame_line
@@ -312,16 +313,19 @@ class Bot:
         if now_ms >= self._next_snapshot_ms:
             self._next_snapshot_ms = now_ms + SNAPSHOT_MS
             self._snapshot()
+            collector.sweep_all()
             equity = equity_now(self.state, self._rules)
             if equity is not None:
                 pnl = daily_pnl(self.state, self._rules)
                 self._ledger.book([books.equity_row(self._rules.account_tag, now_ms, f"{equity:.6f}", f"{pnl:.6f}")])
+        else:
+            collector.sweep()
 
     def _is_busy(self) -> bool:
         for market in self.state.markets.values():
             if market.naked_since_ms is not None or (market.position is None and not market.clean):
                 return True
-            if any(record.is_live for record in market.orders.values()) or market.exit_reason is not None:
+            if market.live_orders() or market.exit_reason is not None:
                 return True
         return False
 

@@ -180,7 +180,7 @@ def build(
         for symbol, market_rules in rules.markets.items()
         if symbol in state.markets
     }
-    records = [record for market in state.markets.values() for record in market.orders.values() if record.is_live]
+    records = [record for market in state.markets.values() for record in market.live_orders()]
     stops = {stop.order_id for market in state.markets.values() for stop in market.stops}
     others = [record for record in records if record.order_id not in stops]
     equity = equity_now(state, rules)

@@ -15,7 +15,7 @@ from sim.topstepx_sim import TopstepxSim
 from topstep_client import TopstepClient
 from topstep_websocket import MARKET_STREAM, USER_STREAM, Timing, TopstepFrameReader, TopstepWebSocketClient
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 @pytest.fixture

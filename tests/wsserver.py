@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-WAIT_S = 5.0  # bound of every wait in a test; a passing test never gets near it
+WAIT_S = 20.0  # bound of every wait in a test; a passing test never gets near it
 
 
 def frame(payload: bytes, opcode: int = 1, final: bool = True) -> bytes:
