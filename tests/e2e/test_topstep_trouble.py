@@ -136,6 +136,17 @@ def test_two_positions_one_of_them_not_in_the_config(gateway: TopstepxSim, desk:
     eventually(lambda: ["GatewayQuote", mes] in gateway.subscriptions(), what="its prices are watched")
 
 
+def denied_entry(gateway: TopstepxSim, running: BotThread) -> str:
+    """The line of an entry that the bot refuses itself, once prices ask for one."""
+    count = len(running.log.lines("order_denied")) + 1
+    for _ in range(4):  # a bar of a second may be cut short by a clock that is known to half a second
+        gateway.move(MGC, "4100")
+        gateway.move(MGC, "4101")
+        if running.log.comes("order_denied", count, within_s=2.5):
+            break
+    return running.log.wait("order_denied", count)
+
+
 def test_the_prop_rules_close_before_the_venue_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Combine account at noon in Chicago, a daily limit of our own: everything goes, and the day is over."""
     noon_us = clock_us("2026-11-24T12:00:00-06:00")
@@ -154,21 +165,13 @@ def test_the_prop_rules_close_before_the_venue_would(tmp_path: Path, monkeypatch
         assert field(running.log.wait("prop_limit"), "limit") == "own_daily_loss"
         running.log.wait("market_clean", 2)
         assert gateway.position(MGC, gateway.combine_id) == 0 and gateway.orders(gateway.combine_id) == []
-        for _ in range(4):  # a bar of a second may be cut short by a clock that is known to half a second
-            gateway.move(MGC, "4101")
-            if running.log.comes("order_denied", 1, within_s=2.5):
-                break
-            gateway.move(MGC, "4100")
-        assert "locked" in running.log.wait("order_denied")
+        assert "locked" in denied_entry(gateway, running)
         status = eventually(lambda: (running.status().get("prop") or {}).get("locked") and running.status())
         assert status["prop"]["locked"] == "own_daily_loss" and status["prop"]["limits"]["max_loss_limit"]["dollars"]
         running.stop()
         again = BotThread(tmp_path, config(gateway, **changes), monkeypatch).start()  # a restart forgets none of it
         eventually(lambda: (again.status().get("prop") or {}).get("locked") == "own_daily_loss")
-        denied = len(again.log.lines("order_denied"))
-        gateway.move(MGC, "4100")
-        gateway.move(MGC, "4101")
-        assert "locked" in again.log.wait("order_denied", denied + 1)
+        assert "locked" in denied_entry(gateway, again)
         assert gateway.position(MGC, gateway.combine_id) == 0
         again.stop()
         again.log.check()
