@@ -57,10 +57,13 @@ def test_a_signal_stops_it_within_five_seconds(
 def test_a_stop_waits_for_the_protection(sim: SimServer, bot: Callable[..., BotThread]) -> None:
     """Asked to stop in the moment between fill and stop: the stop comes first."""
     running = bot().start()
-    sim.fault("hide_triggers", ms=1_200)
+    sim.fault("hide_triggers", ms=60_000)
     sim.deal(ACCOUNT, "BTC", Side.BUY, "0.01")
-    sim.wait_until(lambda: stops(sim))
-    assert running.stop() == 0
+    running.log.wait("order_sent")
+    running.ask_to_stop()
+    running.log.wait("stopping")
+    sim.clear_fault("hide_triggers")
+    assert running.join() == 0
     running.log.in_order("stopping", "stop_confirmed", "left_protected")
 
 
