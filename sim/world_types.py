@@ -11,11 +11,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from core.model import OrderStatus, Side
+from core.model import Instrument, OrderStatus, Side
 from core.rules import Rules
 from core.turn import Strategies
 from runtime.clock import Clock
 from runtime.dialect import Dialect
+from runtime.heartbeat import Heartbeat
+from runtime.poller import Seldom
 from runtime.recovery import Decode
 from runtime.venue import VenueClient
 from runtime.warm_http import Answer
@@ -153,7 +155,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How a run of the bot ended: `kind` is killed, stopped (asked to, or by a Stop), crashed (an exception got out)."""
+    """How a run of the bot ended: `kind` is killed, stopped (asked to, or by a Stop) or crashed (an exception)."""
 
     true_ms: int
     run: int
@@ -260,6 +262,15 @@ class Kernel(Protocol):
     def close_span(self, kind: str, detail: str = "") -> None: ...
 
 
+class StreamPlan(msgspec.Struct):
+    """One stream of the bot: the real dialect, and how its ReconnectingStream is set up."""
+
+    name: str
+    dialect: Dialect
+    heartbeat: Heartbeat | None = None
+    reconnect_interval: float = 5.0
+
+
 class Adapter(Protocol):
     """One venue: real clients and dialects for the bot's side, the pure simulated exchange for the other.
 
@@ -269,16 +280,21 @@ class Adapter(Protocol):
 
     # the bot's side; called anew at each start of the bot unless said otherwise
 
-    def rules(self) -> Rules:
-        """As the bot's start reads them (instruments may have rolled since)."""
+    def rules(self, instruments: dict[str, Instrument]) -> Rules:
+        """As the bot's start makes them; `instruments` were just read by the client."""
 
     def strategies(self, rules: Rules) -> Strategies: ...
 
     def client(self, wire: Wire) -> VenueClient:
         """The real client over the world's connections; clones go over `wire` too."""
 
-    def dialects(self, client: VenueClient) -> Sequence[tuple[str, Dialect]]:
-        """The real dialect of each stream, by the stream's name."""
+    def prepare(self, client: VenueClient, rules: Rules) -> None:
+        """What `Kit.prepare` does; it may wait for the venue."""
+
+    def streams(self, client: VenueClient, rules: Rules) -> Sequence[StreamPlan]: ...
+
+    def seldom(self, client: VenueClient, rules: Rules) -> Sequence[Seldom]:
+        """As `Kit.seldom`."""
 
     def decoder(self, rules: Rules) -> Decode:
         """Reads the journal's frames, as `wiring` does."""
@@ -297,7 +313,7 @@ class Adapter(Protocol):
         """The bot's end is gone, or the link is broken."""
 
     def step(self, elapsed_ms: int) -> None:
-        """A block: prices move as after `elapsed_ms`, orders match, links are told. Also called while nobody listens."""
+        """A block: prices move as after `elapsed_ms`, orders match, links are told (if anybody listens)."""
 
     def restarted(self) -> None:
         """The venue comes back after a restart: connections are gone, its memory is not."""
