@@ -123,18 +123,32 @@ class Bot:
 
     def run(self, until_ms: int | None = None) -> int:
         """Until a Stop, or until `until_ms` (our clock); returns the exit code."""
-        now_ms = self._clock.now_ms()
         self._until_ms = until_ms
+        self.begin()
+        while not self._is_over():
+            self.take(self._drain())
+            self._on_time()
+        return self._leave()
+
+    def begin(self) -> None:
+        now_ms = self._clock.now_ms()
         refused = self._begin_journal(now_ms)
         self.take([Started(run_id=self._run_id, rules=self._rules, received_ms=now_ms)])
         if refused is not None:  # not before: a start begins with a journal that is well
             self._step(JournalFailed(error=str(refused), received_ms=now_ms))
-        while not self._is_over():
-            self.take(self._drain())
-            self._on_time()
-        self._leave()
-        assert self._stop is not None
-        return self._stop.exit_code
+
+    def turn(self, batch: list[Any]) -> int | None:
+        """What `run` does between two waits, for who does the waiting himself; the exit code once it is over."""
+        self.take(batch)
+        self._on_time()
+        if self._untold:
+            self._tell()
+        return self._leave() if self._is_over() else None
+
+    @property
+    def next_tick_ms(self) -> int:
+        """Our clock: when `turn` is due though nothing has come."""
+        return self._next_tick_ms
 
     def ask_to_stop(self, reason: str, exit_code: int = 0) -> None:
         """From a signal handler: only plain assignments."""
@@ -390,7 +404,8 @@ class Bot:
         naked = any(unprotected_side(market) is not None for market in self.state.markets.values())
         return now_ms >= self._stop_by_ms or not (in_air or naked)
 
-    def _leave(self) -> None:
+    def _leave(self) -> int:
+        """Say what is left at the venue, close the books; the exit code."""
         self._tell()
         for symbol, market in self.state.markets.items():
             position = market.position
@@ -407,6 +422,8 @@ class Bot:
         self._snapshot()
         self._journal.close()
         self._publish(self.state, "stopped")
+        assert self._stop is not None, "the reason to leave"
+        return self._stop.exit_code
 
 
 def not_sent(order: Order, now_ms: int) -> OrderRejected:

@@ -29,6 +29,7 @@ from core.rules import Rules
 from core.state import State
 
 PART_BYTES = 256 * 1024 * 1024
+SNAPSHOT = b'{"snapshot":'  # how the line of one begins
 log = logging.getLogger("journal")
 _encoder = msgspec.json.Encoder()
 
@@ -200,23 +201,31 @@ def read_tail(folder: Path, tag: str) -> tuple[State | None, Rules | None, list[
         if lines is None:
             newer = [*read_records(path), *newer]
             continue
-        records = [record for line in lines if (record := decode_line(line)) is not None]
-        assert records and records[0].snapshot is not None, "lines_since_snapshot() begins with one"
-        return records[0].snapshot, records[0].rules, [*records[1:], *newer]
+        state, rules, records = parted(lines)
+        return state, rules, [*records, *newer]
     return None, None, []
+
+
+def parted(lines: list[bytes]) -> tuple[State | None, Rules | None, list[Record]]:
+    """The snapshot that the lines begin with, and the records after it; torn ones are left out."""
+    records = [record for line in lines if (record := decode_line(line)) is not None]
+    assert records and records[0].snapshot is not None, "lines_since_snapshot() begins with one"
+    return records[0].snapshot, records[0].rules, records[1:]
 
 
 def lines_since_snapshot(path: Path) -> list[bytes] | None:
     """Lines from the last decodable snapshot on, read from the end; None when the file holds none."""
-    mark = b'{"snapshot":'
     if path.suffix == ".gz":
         with gzip.open(path, "rb") as packed:
-            data = packed.read()
-    else:
-        data = tail_with(path, mark)
+            return since_snapshot(packed.read())
+    return since_snapshot(tail_with(path, SNAPSHOT))
+
+
+def since_snapshot(data: bytes) -> list[bytes] | None:
+    """Lines of a journal's end from the last decodable snapshot on; None when it holds none."""
     end = len(data)
     while True:
-        at = data.rfind(mark, 0, end)
+        at = data.rfind(SNAPSHOT, 0, end)
         if at < 0:
             return None
         if at == 0 or data[at - 1 : at] == b"\n":

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -40,6 +40,11 @@ def restore(folder: Path, rules: Rules, decode: Decode) -> Restored:
         return Restored(State(), 0, f"the journal was written by another version ({e})")
     if state is None or old_rules is None:
         return Restored(State(), 0, "this account has no journal yet")
+    return rebuild(state, old_rules, records, decode)
+
+
+def rebuild(state: State, old_rules: Rules, records: Iterable[journal.Record], decode: Decode) -> Restored:
+    """`state` of a snapshot brought forward by the records after it."""
     written = {client_id for market in state.markets.values() for client_id in market.orders}
     count = 0
     for record in records:
@@ -124,6 +129,13 @@ def replay(path: Path, make_decoder: DecoderFactory, load_strategies: Callable[[
 
     Raises ValueError when it has no beginning, or another version wrote it.
     """
+    return replay_records(journal.read_records(path), make_decoder, load_strategies)
+
+
+def replay_records(
+    records: Iterable[journal.Record], make_decoder: DecoderFactory, load_strategies: Callable[[Rules], Strategies]
+) -> Replayed:
+    """As `replay`, for records from wherever."""
     state: State | None = None
     rules: Rules | None = None
     strategies: Strategies = {}
@@ -131,7 +143,7 @@ def replay(path: Path, make_decoder: DecoderFactory, load_strategies: Callable[[
     recorded: deque[AnyAction] = deque()
     replayed: deque[AnyAction] = deque()
     events = actions = 0
-    for record, follower in with_next(journal.read_records(path)):
+    for record, follower in with_next(records):
         begins = follower is not None and isinstance(follower.event, Started | JournalRestored)
         if record.snapshot is not None and (state is None or begins):
             state, rules = record.snapshot, record.rules
@@ -165,7 +177,7 @@ def replay(path: Path, make_decoder: DecoderFactory, load_strategies: Callable[[
     return Replayed(events, actions, None)
 
 
-def with_next(records: Iterator[journal.Record]) -> Iterator[tuple[journal.Record, journal.Record | None]]:
+def with_next(records: Iterable[journal.Record]) -> Iterator[tuple[journal.Record, journal.Record | None]]:
     previous: journal.Record | None = None
     for record in records:
         if previous is not None:
