@@ -8,8 +8,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Most tests wait for a socket or a process: more of them at once than a small machine has cores.
 WORKERS ?= 8
 VENUE ?= hyperliquid
+HOURS ?= 1
 
-.PHONY: run test check lint collect bench soak-topstepx sim clean
+.PHONY: run test check lint collect bench soak sim clean
 # Tests start hundreds of processes; each would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -32,9 +33,10 @@ collect: $(VENV)/dev.ok
 bench: $(VENV)/run.ok
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# An hour; `make soak-topstepx ARGS="--minutes 2"` for a try.
-soak-topstepx: $(VENV)/run.ok
-	$(BIN)/python -m benchmarks.soak --venue topstepx $(ARGS)
+# 1,000 messages a second and a disconnect a minute. `make soak HOURS=0.05` for a try; without disconnects at the pace of
+# two quiet contracts: `make soak VENUE=topstepx ARGS="--rate 200 --drop-every 0"`.
+soak: $(VENV)/run.ok
+	$(BIN)/python -m benchmarks.soak --venue $(VENUE) --minutes $$($(BIN)/python -c "print($(HOURS) * 60)") $(ARGS)
 
 sim: $(VENV)/run.ok
 	$(BIN)/python -m sim --venue $(VENUE) --port 9000 $(ARGS)

@@ -69,8 +69,13 @@ class Exchange:
             case "userFillsByTime" | "userFills" | "historicalOrders" | "candleSnapshot":
                 return b"[]"
             case "l2Book":
-                levels = [[{"px": px, "sz": "1.0", "n": 1}] for px in ("49999.0", "50001.0")]
+                mid = float(self.mark)
+                levels = [[{"px": f"{px:.1f}", "sz": "1.0", "n": 1}] for px in (mid - 1, mid + 1)]
                 return msgspec.json.encode({"coin": "BTC", "time": ms_now(), "levels": levels})
+            case "allMids":
+                return msgspec.json.encode({"BTC": self.mark})
+            case "metaAndAssetCtxs":
+                return msgspec.json.encode([_META, [context(self.mark)]])
         return b"null"
 
     def _account(self) -> dict[str, Any]:
@@ -217,9 +222,12 @@ CONTEXT = {
 }
 
 
+def context(mark: str) -> dict[str, Any]:
+    return CONTEXT | {"oraclePx": mark, "markPx": mark, "midPx": mark}
+
+
 def context_frame(mark: str) -> bytes:
-    context = CONTEXT | {"oraclePx": mark, "markPx": mark, "midPx": mark}
-    return msgspec.json.encode({"channel": "activeAssetCtx", "data": {"coin": "BTC", "ctx": context}})
+    return msgspec.json.encode({"channel": "activeAssetCtx", "data": {"coin": "BTC", "ctx": context(mark)}})
 
 
 _META = {
@@ -240,13 +248,11 @@ _USDC = {
 _SPOT_META: dict[str, Any] = {"tokens": [_USDC], "universe": []}
 _FIXED: dict[str, Any] = {
     "meta": _META,
-    "metaAndAssetCtxs": [_META, [CONTEXT]],
     "allPerpMetas": [_META],
     "spotMeta": _SPOT_META,
     "spotMetaAndAssetCtxs": [_SPOT_META, []],
     "outcomeMeta": {"outcomes": [], "questions": []},
     "perpDexs": [None],
-    "allMids": {"BTC": START_PRICE},
     "userAbstraction": "disabled",
     "userDexAbstraction": None,
     "userRole": {"role": "user"},

@@ -85,5 +85,7 @@ def page(tables: list[Table], rivals: Sequence[str], command: str, before: str =
     ]
     sections = {part.partition("\n")[0]: part for part in before.split("\n## ")[1:]}
     sections |= {table.title: markdown(table).removeprefix("## ") + stamp for table in tables}
-    parts = [f"## {sections[title].strip()}" for title in sorted(sections)]
+    parts = [
+        f"## {sections[title].strip()}" for title in sorted(sections, key=lambda title: int(title.partition(".")[0]))
+    ]
     return "\n\n".join(["\n".join(head), *parts]) + "\n"

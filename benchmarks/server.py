@@ -122,6 +122,11 @@ class Server:
             if channel in peer.subscriptions:
                 self.send(peer, frames)
 
+    def drop_streams(self) -> None:
+        """Every WebSocket ends in the middle of what it does; clients may come back."""
+        for peer in [peer for peer in self._peers if peer.is_websocket]:
+            self._drop(peer)
+
     def cross(self, frames: bytes) -> None:
         """Publish trades and note the moment just before."""
         self.crossed_ns = time.perf_counter_ns()

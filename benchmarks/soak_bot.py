@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+import hyperliquid_websocket
 import topstep_websocket
 import trading_bot
 from benchmarks.whole_bot import config, run
@@ -138,6 +139,7 @@ def install(watch: Watch) -> None:
             super().take(batch)
             watch.decided(batch, waiting)
 
+    hyperliquid_websocket.ReconnectingStream = WatchedStream  # type: ignore[misc]
     topstep_websocket.ReconnectingStream = WatchedStream  # type: ignore[misc]
     trading_bot.Bot = WatchedBot  # type: ignore[attr-defined]
 
@@ -156,10 +158,23 @@ def futures_config(url: str) -> dict[str, Any]:
     return config(url) | {"venue": "topstepx", "markets": markets}
 
 
-def main(period_s: float, url: str, folder: Path) -> int:
+def perpetual_config(url: str) -> dict[str, Any]:
+    """A guardian of one market that moves its stop now and then; the price rises by seven percent in an hour."""
+    exits = {
+        "stop_loss_pct": 1.0,
+        "take_profit_pct": 90.0,
+        "trailing_stop_pct": 0.8,
+        "trailing_activate_pct": 0.1,
+        "trailing_step_pct": 0.05,
+        "max_hold_minutes": 100_000,
+    }
+    return config(url) | {"markets": [{"symbol": "BTC", "timeframe": "1m", "strategy": None, "exits": exits}]}
+
+
+def main(venue: str, period_s: float, url: str, folder: Path) -> int:
     install(Watch(folder / LAG_FILE, period_s))
-    return run(futures_config(url), folder)
+    return run(futures_config(url) if venue == "topstepx" else perpetual_config(url), folder)
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))
+    sys.exit(main(sys.argv[1], float(sys.argv[2]), sys.argv[3], Path(sys.argv[4])))
