@@ -22,13 +22,13 @@ FAULTS: dict[str, str] = {
     "delayed_data": "times in market data lie `ms` back, as on a delayed feed (TopstepX: of the market hub)",
     "raw_frame": "now: send `text` to every socket as it is",
     "greeting": "a text that is no JSON comes first on each new socket",
+    "silent_data": "no data; pings, pongs and answers go on; `channel`, `hub` narrow it",
     "unknown_coin": "a wrong coin gets `how`: error (a frame) or silent (an acknowledgement), not a drop",
     "fill_before_ack": "fills go out at once, the order's answer `ms` later",
     "late_user_frames": "user channels come `ms` late, after the answer",
     # TopstepX hubs; `hub` (market, user) and `channel` (an event's target) narrow those that last
     "hub_close": "now: a Close record with `error`, `allow_reconnect` (null leaves one out), then the end",
     "handshake_error": "the handshake is answered with `error`, then the end",
-    "silent_data": "no events; pings and answers go on",
     "no_pings": "the server sends no pings",
     "two_records": "a ping travels in the same WebSocket message as each record",
     "fragment_frames": "WebSocket messages come as three frames",
@@ -43,6 +43,8 @@ FAULTS: dict[str, str] = {
     "bare_events": "user events come without the action/data wrapper",
     "null_payload": "user events carry `data: null`; REST answers (`action`) null instead of their payload",
     "extra_fields": "every object of answers and events carries a field that nobody knows",
+    "replay": "after a subscription its newest events come again",
+    "snapshot": "after a subscription the newest event of each order, position and account comes again",
     "expire_tokens": "now: no token issued so far is good any more; `close` ends the hubs too",
     # TopstepX orders and accounts
     "refuse": "nothing is done and `success: false` answered with `code`, `message`; `action` narrows it (Order/place)",
@@ -144,6 +146,15 @@ class Faults:
     def on(self, name: str, **facts: Any) -> dict[str, Any] | None:
         """The fault's arguments (and its name, so never empty) if it is active and its narrowing arguments agree with
         `facts`; else None."""
+        args = self._agreeing(name, facts)
+        if args is not None:
+            self.count(name)
+        return args
+
+    def count(self, name: str) -> None:
+        self.struck[name] = self.struck.get(name, 0) + 1
+
+    def _agreeing(self, name: str, facts: dict[str, Any]) -> dict[str, Any] | None:
         fault = self._active.get(name)
         if fault is None:
             return None
@@ -164,11 +175,10 @@ class Faults:
             fault.times -= 1
             if fault.times <= 0:
                 del self._active[name]
-        self.struck[name] = self.struck.get(name, 0) + 1
         return args
 
     def __iter__(self) -> Iterator[ActiveFault]:
-        return iter([f for f in list(self._active.values()) if self.on(f.name) is not None])
+        return iter([f for f in list(self._active.values()) if self._agreeing(f.name, {}) is not None])
 
 
 def read_script(raw: bytes) -> list[TimedFault]:

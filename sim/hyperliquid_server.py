@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from sim.control import ControlError, control
-from sim.faults import TimedFault
+from sim.faults import INSTANT, TimedFault
 from sim.hyperliquid_actions import batch_length, perform
 from sim.hyperliquid_info import Unsupported, read
 from sim.hyperliquid_socket import Client, Hub
@@ -112,6 +112,8 @@ class HyperliquidServer:
 
     def fault(self, name: str, args: dict[str, Any]) -> None:
         """Start a fault of `sim.faults.FAULTS`, or strike once for those that last no time."""
+        if name in INSTANT:
+            self.venue.faults.count(name)
         if name == "drop_connections":
             self.hub.drop_all()
         elif name == "raw_frame":

@@ -33,6 +33,7 @@ from sim.orders import ExchangeEvent, Execution, FundingPaid, OrderChanged, Prin
 CANDLE_S = 0.5
 MAX_CONNECTIONS, MAX_CONNECTS, MAX_SUBSCRIPTIONS, MAX_MESSAGES, MAX_POSTS = 10, 30, 1000, 2000, 100
 MINUTE_S = 60.0
+ANSWERS = ("pong", "subscriptionResponse", "error", "post")
 
 _SYSTEM_CANCELS = {Status.SELF_TRADE, Status.MARGIN_CANCELED, Status.LIQUIDATED, Status.SCHEDULED}
 
@@ -386,6 +387,8 @@ class Hub:
             client.outbox.put_nowait(text)
             return
         if faults.take("stall", channel=channel, coin=coin):
+            return
+        if channel not in ANSWERS and faults.take("silent_data", channel=channel):
             return
         copies = 2 if faults.take("duplicate_frames", channel=channel) else 1
         if faults.take("reorder_frames", channel=channel):

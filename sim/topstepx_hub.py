@@ -5,6 +5,7 @@ Everything here runs on the server's loop. A client's records go through its out
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -33,6 +34,7 @@ CLOSED = "Connection closed with an error."
 FAILED = "Failed to invoke '{0}' due to an error on the server."
 NO_METHOD = FAILED + " HubException: Method does not exist."
 UNAUTHORIZED = "Failed to invoke '{0}' because user is unauthorized"
+TOLD = 20  # newest events kept of each topic
 MAX_CLIENT_MESSAGE = 32 * 1024
 TRANSPORTS = [
     {"transport": "WebSockets", "transferFormats": ["Text", "Binary"]},
@@ -59,6 +61,7 @@ class Hubs:
         self._negotiated: set[str] = set()
         self._latest: dict[str, Record] = {}  # what the hub has told of each contract
         self._frozen_us: dict[str, int] = {}
+        self._told: dict[Topic, deque[list[Any]]] = {}  # the newest events, for `replay` and `snapshot`
         self._tasks: set[asyncio.Task] = set()
         venue.on_record = self.publish_record
         venue.on_events = self.publish_events
@@ -225,6 +228,7 @@ class Hubs:
 
     def _greet(self, client: HubClient, topic: Topic) -> None:
         """The first word on a topic: a whole quote, or the book. An unknown contract gets silence."""
+        self._repeat(client, topic)
         kind, contract_id = topic
         contract = self.venue.find(str(contract_id))
         if client.name != "market" or contract is None:
@@ -240,6 +244,16 @@ class Hubs:
             levels = 100 if self.venue.faults.on("large_depth") else 5
             self._event(client, kind, [contract.id, depth_snapshot(record, levels)])
 
+    def _repeat(self, client: HubClient, topic: Topic) -> None:
+        """What was told of a topic comes again: all of it, or the last word on each thing."""
+        told, faults = list(self._told.get(topic, ())), self.venue.faults
+        if client.name == "user" and told and faults.take("snapshot"):
+            told = list({str(changed["data"].get("id")): [changed] for [changed] in told if "data" in changed}.values())
+        elif not told or not faults.take("replay"):
+            return
+        for arguments in told:
+            self._event(client, topic[0], arguments)
+
     # --- what the venue says ----------------------------------------------------------------------------------------
 
     def publish_record(self, record: Record) -> None:
@@ -252,7 +266,9 @@ class Hubs:
             if row is not None:
                 self._tell(listeners, "GatewayQuote", [contract_id, row])
         if record.prints and (listeners := self._listening("GatewayTrade", contract_id)):
-            self._tell(listeners, "GatewayTrade", [contract_id, trade_rows(record, self._shift_us("delayed_data"))])
+            arguments = [contract_id, trade_rows(record, self._shift_us("delayed_data"))]
+            self._told.setdefault(("GatewayTrade", contract_id), deque(maxlen=TOLD)).append(arguments)
+            self._tell(listeners, "GatewayTrade", arguments)
         if listeners := self._listening("GatewayDepth", contract_id):
             self._tell(listeners, "GatewayDepth", [contract_id, depth_rows(record)])
 
@@ -275,6 +291,7 @@ class Hubs:
             account = self.venue.book.accounts[user_topic(event)]
             target, row = user_event(event, account)
             value = None if target == "GatewayUserAccount" else account.id
+            self._told.setdefault((target, value), deque(maxlen=TOLD)).append([row])
             if listeners := self._listening(target, value):
                 for changed in twist_user_event(self.venue.faults, target, row):
                     self._tell(listeners, target, [changed])

@@ -131,6 +131,7 @@ class TopstepxServer:
     def fault(self, name: str, args: dict[str, Any]) -> None:
         """Start a fault of `sim.faults.FAULTS`, or strike once for those that last no time."""
         if name in _INSTANT:
+            self.venue.faults.count(name)
             _INSTANT[name](self, args)
         else:
             self.venue.faults.set(name, args)
