@@ -9,9 +9,9 @@ import msgspec
 
 from core.decide import decide
 from core.messages import AnyAction, AnyEvent, JournalRestored, Started, Submit
-from core.model import OrderStatus
+from core.model import OrderStatus, Purpose
 from core.rules import Rules
-from core.state import OrderRecord, State
+from core.state import ExitReason, OrderRecord, State
 from core.turn import Strategies
 from runtime import journal
 from runtime.logs import line
@@ -45,14 +45,12 @@ def restore(folder: Path, rules: Rules, decode: Decode) -> Restored:
 
 def rebuild(state: State, old_rules: Rules, records: Iterable[journal.Record], decode: Decode) -> Restored:
     """`state` of a snapshot brought forward by the records after it."""
-    written = {client_id for market in state.markets.values() for client_id in market.orders}
     count = 0
     for record in records:
         if record.rules is not None:
             old_rules = record.rules
         if isinstance(record.action, Submit):
             state = with_submitted(state, record.action)
-            written.add(record.action.order.client_id)
         for event in events_of(record, decode):
             count += 1
             if isinstance(event, Started):
@@ -60,10 +58,11 @@ def rebuild(state: State, old_rules: Rules, records: Iterable[journal.Record], d
             # ids made here must not meet those that were written: this run's own begin with another number
             state = msgspec.structs.replace(state, run_id=REBUILDING)
             try:
-                state, _ = decide(state, event, old_rules, {})
+                state, actions = decide(state, event, old_rules, {})
             except Exception as e:  # noqa: BLE001  # it failed then too, and ended the run: the venue is asked anyway
                 log.warning(line("restore_skipped", {"event": type(event).__name__, "error": repr(e)}))
-            state = only_orders(state, written)
+                continue
+            state = without(state, {action.order.client_id for action in actions if isinstance(action, Submit)})
     return Restored(state, count, None)
 
 
@@ -74,7 +73,10 @@ def with_submitted(state: State, action: Submit) -> State:
     if market is None or order.client_id in market.orders:
         return state
     record = OrderRecord(order, action.purpose, OrderStatus.SENT, order.nonce - state.offset_ms, action.reason)
-    market = msgspec.structs.replace(market, orders={**market.orders, order.client_id: record})
+    reason = market.exit_reason
+    if action.purpose is Purpose.EXIT and market.position is not None and reason is None:
+        reason = ExitReason(action.reason)  # a strategy's: strategies are not asked again
+    market = msgspec.structs.replace(market, orders={**market.orders, order.client_id: record}, exit_reason=reason)
     return msgspec.structs.replace(
         state,
         markets={**state.markets, order.symbol: market},
@@ -82,16 +84,18 @@ def with_submitted(state: State, action: Submit) -> State:
     )
 
 
-def only_orders(state: State, written: set[str]) -> State:
-    """Without orders that deciding again invented: they were not written so far, so they were never sent."""
-    markets = dict(state.markets)
-    changed = False
-    for symbol, market in markets.items():
-        orders = {client_id: record for client_id, record in market.orders.items() if client_id in written}
-        if len(orders) != len(market.orders):
-            markets[symbol] = msgspec.structs.replace(market, orders=orders)
-            changed = True
-    return msgspec.structs.replace(state, markets=markets) if changed else state
+def without(state: State, invented: set[str]) -> State:
+    """Without orders that deciding again has invented: not written so far, so never sent. What was sent follows.
+
+    All others stay: a bracket's child is an order of ours, and nobody here has ever submitted it.
+    """
+    if not invented:
+        return state
+    markets = {
+        symbol: msgspec.structs.replace(market, orders={k: r for k, r in market.orders.items() if k not in invented})
+        for symbol, market in state.markets.items()
+    }
+    return msgspec.structs.replace(state, markets=markets)
 
 
 def events_of(record: journal.Record, decode: Decode) -> tuple[AnyEvent, ...]:

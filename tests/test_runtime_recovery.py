@@ -10,10 +10,12 @@ from core.decide import decide
 from core.messages import AnyAction, AnyEvent, Frame, Note, OrderAccepted, Settle, Started, Submit, Tick
 from core.model import OrderStatus, Purpose, Side, Trade
 from core.rules import Rules
-from core.state import State
+from core.signals import Signal
+from core.state import ExitReason, State
 from runtime import journal
 from runtime.journal import Journal
 from runtime.recovery import Replayed, Restored, replay, restore
+from tests.core import futures, gateway
 from tests.core.world import RULES, T0, Desk, rules_with
 
 TAG = "abc"
@@ -89,6 +91,46 @@ def test_what_was_in_flight_is_doubted_after_the_start(tmp_path: Path) -> None:
     doubted = {action.order.client_id for action in actions if isinstance(action, Settle)}
     assert entry.client_id in doubted and doubted <= set(state.markets["BTC"].orders)
     assert not [action for action in actions if isinstance(action, Submit)], "nothing is sent again (P3)"
+
+
+class PitRecorder(futures.Pit):
+    """The same at a venue whose brackets make orders that nobody here has submitted."""
+
+    def __init__(self, folder: Path) -> None:
+        rules = msgspec.structs.replace(gateway.RULES, account_tag=TAG)
+        super().__init__(rules)
+        self.journal = Journal(folder, TAG, 100)
+        self.journal.rotate(self.now_ms, self.state, rules)
+
+    def feed(self, event: AnyEvent) -> list[AnyAction]:
+        before = self.state
+        actions = super().feed(event)
+        _, everything = decide(before, event, self.rules, {"MGC": lambda bars: self.signal})
+        self.journal.write(journal.event_line(event) + b"".join(map(journal.action_line, everything)))
+        return actions
+
+
+def test_the_stop_of_a_bracket_is_not_forgotten(tmp_path: Path) -> None:
+    """Else the position would look bare for as long as it was held, and be closed at the start."""
+    pit = PitRecorder(tmp_path)
+    pit.start()
+    entry = pit.enter()
+    pit.wait(5_000)
+    pit.journal.close()
+    market = restored(tmp_path, pit.rules).state.markets["MGC"]
+    assert f"{entry.client_id}-SL" in market.orders and market.orders.keys() == pit.market.orders.keys()
+    assert market.exit_reason is None and market.naked_since_ms is None and market.position == pit.market.position
+
+
+def test_an_exit_that_was_written_is_wanted_still(tmp_path: Path) -> None:
+    """A strategy is not asked again at a start; that it wanted out is told by the order that was sent."""
+    desk = Recorder(tmp_path)
+    desk.start()
+    desk.protected()
+    desk.signal = Signal.FLAT
+    assert desk.exits(desk.trade("50001", after_ms=1_000))
+    desk.journal.close()
+    assert restored(tmp_path).state.markets["BTC"].exit_reason is ExitReason.SIGNAL
 
 
 def test_frames_are_read_again(tmp_path: Path) -> None:
