@@ -82,10 +82,10 @@ def _body(s: HealthSnapshot, now_ms: int) -> Iterator[str]:
 
 
 def _header(s: HealthSnapshot) -> Iterator[str]:
-    play_money = {"simulator": "simulated money", "testnet": "test money"}
+    money = {"simulator": "simulated money", "testnet": "test money", "live": "the firm's account"}
     yield "<header><h1>Trading bot</h1>"
     yield pill(s.status, _TONES.get(s.status, "bad")) + pill(f"{s.venue} {s.network}")
-    yield (pill("paper orders") if s.dry_run else pill(play_money.get(s.network, "real money"))) + "</header>"
+    yield (pill("paper orders") if s.dry_run else pill(money.get(s.network, "real money"))) + "</header>"
 
 
 def _banners(s: HealthSnapshot) -> Iterator[str]:
