@@ -239,8 +239,8 @@ def judge_touch(
     assert isinstance(line.item, Trade)
     verdict.say(
         limit_ms,
-        f"P8 No missed touch: {symbol} was told of {line.item.price} at {clock(reading.tape, line.true_ms)}, beyond "
-        f"the stop of a position from {watched.entry} ({watched.side.value}); in {bounds.touch_ms} ms no exit was tried",
+        f"P8 No missed touch: {symbol} was told of {line.item.price} at {clock(reading.tape, line.true_ms)}, past the "
+        f"stop of a position from {watched.entry} ({watched.side.value}); no exit tried in {bounds.touch_ms} ms",
     )
 
 
