@@ -45,7 +45,7 @@ UP = "WebSocket connected successfully"
 BAD_LINES = re.compile(r"Traceback|thread_died|stream_failed| CRITICAL \S+ fault |AssertionError|log_lines_dropped")
 
 
-def eventually(check: Callable[[], T], timeout_s: float = 5.0, what: str = "") -> T:
+def eventually(check: Callable[[], T], timeout_s: float = 15.0, what: str = "") -> T:
     """The first truthy `check()`. Fails the test when none comes in time."""
     deadline = time.monotonic() + timeout_s
     while not (found := check()):
@@ -112,7 +112,7 @@ class Log:
             time.sleep(0.01)
         return True
 
-    def wait(self, name: str, count: int = 1, timeout_s: float = 5.0) -> str:
+    def wait(self, name: str, count: int = 1, timeout_s: float = 15.0) -> str:
         """The `count`th line that contains `name`, once it is there."""
         if not self.comes(name, count, timeout_s):
             pytest.fail(f"no line {count} with {name!r} within {timeout_s} s in:\n{self.text()}")
@@ -197,7 +197,7 @@ class BotThread:
         self.ask_to_stop()
         return self.join()
 
-    def join(self, timeout_s: float = 8.0) -> int:
+    def join(self, timeout_s: float = 15.0) -> int:
         self._thread.join(timeout_s)
         assert not self._thread.is_alive(), f"still running:\n{self.log.text()}"
         if self._error is not None:
@@ -280,7 +280,7 @@ class BotProcess:
         self._process.kill()
         self._end(5)
 
-    def terminate(self, timeout_s: float = 8.0, number: signal.Signals = signal.SIGTERM) -> int:
+    def terminate(self, timeout_s: float = 15.0, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to stop; the exit code."""
         assert self._process is not None
         self._process.send_signal(number)

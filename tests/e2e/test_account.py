@@ -156,7 +156,7 @@ def test_a_liquidation_while_the_stream_is_away(sim: SimServer, bot: Callable[..
     sim.drop_connections()
     running.log.wait("Falling back to REST polling")
     sim.set_price("BTC", "48600")
-    running.log.wait("liquidation=True", timeout_s=10)
+    running.log.wait("liquidation=True", timeout_s=20)
     running.log.wait("market_clean", 2)
     told(pager, "fill", "liquidation=True")
     sim.clear_fault()

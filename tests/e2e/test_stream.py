@@ -50,7 +50,7 @@ def test_an_exit_during_fallback(sim: SimServer, bot: Callable[..., BotThread]) 
     assert held(sim) == 0 and executed(sim) == ["B", "A"] and stops(sim) == []
     assert field(running.log.wait("position_closed"), "reason") == "TAKE_PROFIT"
     sim.clear_fault()
-    running.log.wait("WebSocket restored, REST polling stopped", timeout_s=10)
+    running.log.wait("WebSocket restored, REST polling stopped", timeout_s=20)
 
 
 def test_silence_is_noticed_within_seconds(sim: SimServer, bot: Callable[..., BotThread]) -> None:
@@ -71,7 +71,7 @@ def test_rest_only(sim: SimServer, bot: Callable[..., BotThread]) -> None:
     sim.set_price("BTC", "50600")
     eventually(lambda: stops(sim) == [D("50347")], what="the venue's stop has moved")
     sim.set_price("BTC", "51600")
-    running.log.wait("market_clean", timeout_s=8)
+    running.log.wait("market_clean", timeout_s=20)
     assert held(sim) == 0 and executed(sim) == ["B", "A"] and stops(sim) == []
     assert sim.counters()["sockets_ever"] == 0
     assert "WebSocket connected" not in running.log.text()
@@ -85,7 +85,7 @@ def test_rest_only_strategy_on_the_venues_bars(sim: SimServer, bot: Callable[...
     sim.move("BTC", "50100")
     rules = market(ENTER) | {"timeframe": "1m"}
     running = bot(markets=[rules], websocket={"enabled": False}, check_interval=1).start()
-    running.log.wait("protected ", timeout_s=10)
+    running.log.wait("protected ", timeout_s=20)
     assert executed(sim) == ["B"] and held(sim) == D("0.01")
 
 

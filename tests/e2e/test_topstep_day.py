@@ -161,7 +161,7 @@ def test_a_lost_request_opens_nothing_and_is_never_sent_again(gateway: TopstepxS
     running = desk(markets=[market(ENTER)]).start()
     gateway.fault("lost_request", action="Order/place", times=1)
     gateway.move(MGC, "4101")
-    assert "REJECTED" in running.log.wait("order_settled", timeout_s=12)
+    assert "REJECTED" in running.log.wait("order_settled", timeout_s=20)
     assert executed(gateway) == [] and len(calls(gateway, "Order/place")) == 1
 
 
@@ -181,10 +181,10 @@ def test_a_rolled_contract_starts_the_bot_anew(
     enter(gateway, running)
     before = gateway.contract(MGC)
     after = gateway.roll(MGC)
-    running.log.wait("contract_rolled", timeout_s=8)
+    running.log.wait("contract_rolled", timeout_s=20)
     assert before in str(gateway.account()["positions"]) and stops(gateway)  # not with a position open
     gateway.call(lambda server: server.venue.clear_account(server.venue.book.accounts[gateway.practice_id]))
-    running.log.wait(" starting ", 2, timeout_s=8)
+    running.log.wait(" starting ", 2, timeout_s=20)
     running.log.wait("account_synced", 2)
     assert running.is_running
     eventually(lambda: ["GatewayTrade", after] in gateway.subscriptions(), what="the new month's prices")

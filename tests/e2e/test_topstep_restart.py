@@ -93,7 +93,7 @@ def test_killed_while_it_enters(
     gateway.move(MGC, "4102")
     with VenueWatch(gateway) as watch:
         second = desk(markets=[market(ENTER)]).start(until="account_synced")
-        second.log.wait("order_settled" if fault[0] == "lost_request" else "account_synced", timeout_s=9)
+        second.log.wait("order_settled" if fault[0] == "lost_request" else "account_synced", timeout_s=20)
         opened = 0 if fault[0] == "lost_request" else 2
         eventually(lambda: gateway.position(MGC) == opened and len(gateway.orders()) == opened)
         gateway.move(MGC, "4112")

@@ -94,10 +94,10 @@ def test_a_hub_that_is_switched_off_is_polled(gateway: TopstepxSim, desk: Make) 
     """hubs.user false: fills and orders come over REST, and the position is protected all the same."""
     running = desk(markets=[market(ENTER)], hubs={"market": True, "user": False}).start()
     gateway.move(MGC, "4101")
-    running.log.wait("protected ", timeout_s=8)
+    running.log.wait("protected ", timeout_s=20)
     assert len(stops(gateway)) == 1 and not calls(gateway, "SubscribeOrders")
     gateway.move(MGC, "4112")
-    running.log.wait("market_clean", 2, timeout_s=12)
+    running.log.wait("market_clean", 2, timeout_s=20)
     assert gateway.orders() == [] and gateway.position(MGC) == 0
 
 
@@ -108,11 +108,11 @@ def test_without_the_market_hub_a_hand_is_protected_all_the_same(gateway: Topste
     running.begin()
     running.log.wait("market_clean")
     gateway.deal(MGC, Side.BUY, 1)
-    running.log.wait("protected ", timeout_s=12)
+    running.log.wait("protected ", timeout_s=20)
     assert len(stops(gateway)) == 1 and not calls(gateway, "SubscribeContractQuotes", "SubscribeContractTrades")
     assert bool(calls(gateway, "SubscribeOrders")) is user
     gateway.move(MGC, "4088")
-    running.log.wait("market_clean", 2, timeout_s=12)
+    running.log.wait("market_clean", 2, timeout_s=20)
     assert gateway.position(MGC) == 0 and gateway.orders() == []
 
 
@@ -122,7 +122,7 @@ def test_data_a_quarter_of_an_hour_old_are_named_within_five_seconds(
     with TopstepxSim(seed=1, delay_s=900, delay_what="both", paused=False) as late:
         running = BotThread(tmp_path, config(late, markets=[market(ENTER)]), monkeypatch)
         running.begin()
-        running.log.wait("verdict=delayed", timeout_s=8)
+        running.log.wait("verdict=delayed", timeout_s=20)
         assert not late.trades()
         running.stop()
         running.log.check()
