@@ -13,6 +13,7 @@ import logging
 import queue
 import secrets as entropy
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -35,6 +36,7 @@ from runtime.executor import LiveExecutor
 from runtime.health import HealthServer, StatusWriter
 from runtime.journal import Journal
 from runtime.ledger import Ledger
+from runtime.ledger import write as write_ledger
 from runtime.logs import Logs, line
 from runtime.notify import Notifier
 from runtime.orders import OrderLanes
@@ -279,6 +281,7 @@ def assemble(
         publish=publish,
         notify=parts.notifier.send,
         is_flatten_asked=flatten_request(folder / "flatten.request"),
+        is_booked=parts.ledger.is_settled,
         order_counts=counts,
         recent=recent,
         keeper=keeper(is_embedded, rules.dry_run),
@@ -306,8 +309,12 @@ def keeper(is_embedded: bool, dry_run: bool) -> str:
 
 
 def take_over(folder: Path, rules: Rules, kit: wiring.Kit) -> State:
-    """State of the last run, as far as the journal tells."""
+    """State of the last run, as far as the journal tells; the ledger gets what that run may have failed to book."""
     restored = restore(folder, rules, kit.decoder(rules))
+    try:
+        write_ledger(folder / "ledger.db", restored.rows)
+    except sqlite3.Error as e:  # a full disk, another program's lock: trading does not wait for it
+        log.warning(line("ledger_failed", {"error": str(e), "rows_lost": len(restored.rows)}))
     text = restored.why_fresh or "state taken over from the journal"
     log.info(line("restored", {"events": restored.events}, text))
     return restored.state

@@ -54,6 +54,7 @@ TICK_MS = 1_000
 REHEARSE_S = 0.005
 BUSY_TICK_MS = 200  # while something is in flight or unprotected
 SNAPSHOT_MS = 30_000
+SNAPSHOT_LATE_MS = 30_000  # how long a snapshot waits for a ledger that cannot write
 STOP_MS = 3_500  # how long a stop waits for answers in flight and for missing stops
 ARMED_KEPT = 64
 TELL_AFTER_S = 0.002  # quiet for so long: what was put off is told
@@ -92,12 +93,15 @@ class Bot:
         publish: Callable[[State, str | None], None],
         notify: Callable[[str, str], None],
         is_flatten_asked: Callable[[], bool] = lambda: False,
+        is_booked: Callable[[], bool] = lambda: True,
         order_counts: "Counter[str] | None" = None,
         recent: "deque[str] | None" = None,
         keeper: str = "the venue keeps this stop while the bot is away",
     ) -> None:
         """`publish` takes the state, and a word that overrides its status. `keeper` says who watches stops afterwards.
 
+        `is_booked`: whether the ledger's file has all it was given. A start books again what the journal tells since
+        the last snapshot, so that none is written before.
         `recent` holds the newest lines for people, for the status page.
         """
         self.state = state
@@ -105,6 +109,7 @@ class Bot:
         self._inbox, self._executor, self._clock = inbox, executor, clock
         self._journal, self._ledger = journal, ledger
         self._publish, self._notify, self._is_flatten_asked = publish, notify, is_flatten_asked
+        self._is_booked = is_booked
         self._counts: Counter[str] = Counter() if order_counts is None else order_counts  # order notes by name
         self._recent: deque[str] = deque(maxlen=1) if recent is None else recent
         self._keeper = keeper
@@ -324,7 +329,7 @@ class Bot:
             self._open_journal(now_ms)
         if self._journal_fails:
             self._try_journal(now_ms)
-        if now_ms >= self._next_snapshot_ms:
+        if now_ms >= self._next_snapshot_ms and self._may_snapshot(now_ms):
             self._next_snapshot_ms = now_ms + SNAPSHOT_MS
             self._snapshot()
             collector.sweep_all()
@@ -334,6 +339,10 @@ class Bot:
                 self._ledger.book([books.equity_row(self._rules.account_tag, now_ms, f"{equity:.6f}", f"{pnl:.6f}")])
         else:
             collector.sweep()
+
+    def _may_snapshot(self, now_ms: int) -> bool:
+        is_booked = not self._untold and self._is_booked()
+        return is_booked or now_ms >= self._next_snapshot_ms + SNAPSHOT_LATE_MS
 
     def _is_busy(self) -> bool:
         for market in self.state.markets.values():

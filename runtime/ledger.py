@@ -112,13 +112,20 @@ class Ledger:
         self._path = path
         self._rows: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._asked = 0  # rows handed over; only the main thread counts
+        self._written = 0  # rows on disk; only the ledger's thread counts
 
     def start(self) -> None:
         self._thread.start()
 
     def book(self, rows: Sequence[Row]) -> None:
+        self._asked += len(rows)
         for row in rows:
             self._rows.put(row)
+
+    def is_settled(self) -> bool:
+        """Whether every row handed over is in the file."""
+        return self._written == self._asked
 
     def stop(self, timeout_s: float = 3.0) -> None:
         self._rows.put(None)
@@ -137,6 +144,7 @@ class Ledger:
             open_ = row is not None
             try:
                 write(self._path, waiting)
+                self._written += len(waiting)
                 waiting = []
             except sqlite3.Error as e:  # a full or read-only disk: keep the rows, the next batch tries again
                 log.warning("ledger_failed error=%r rows_waiting=%d", str(e), len(waiting))

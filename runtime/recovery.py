@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 
 from core.decide import decide
-from core.messages import AnyAction, AnyEvent, JournalRestored, Started, Submit
+from core.messages import AnyAction, AnyEvent, JournalRestored, Note, Started, Submit
 from core.model import OrderStatus, Purpose
 from core.rules import Rules
 from core.state import ExitReason, OrderRecord, State
 from core.turn import Strategies
-from runtime import journal
+from runtime import journal, ledger
 from runtime.logs import line
 
 log = logging.getLogger("bot")
@@ -26,6 +26,7 @@ class Restored(msgspec.Struct, frozen=True):
     state: State
     events: int  # read after the newest snapshot
     why_fresh: str | None  # why nothing was taken over, in words
+    rows: tuple[ledger.Row, ...] = ()  # what the ledger should hold of it; the last run may have died before it did
 
 
 def restore(folder: Path, rules: Rules, decode: Decode) -> Restored:
@@ -45,14 +46,18 @@ def restore(folder: Path, rules: Rules, decode: Decode) -> Restored:
 
 def rebuild(state: State, old_rules: Rules, records: Iterable[journal.Record], decode: Decode) -> Restored:
     """`state` of a snapshot brought forward by the records after it."""
-    count = 0
+    rows: list[ledger.Row] = []
+    tag, count, now_ms = old_rules.account_tag, 0, 0
     for record in records:
         if record.rules is not None:
             old_rules = record.rules
+        if isinstance(record.action, Submit | Note):
+            rows += ledger.rows_of(record.action, tag, now_ms)
         if isinstance(record.action, Submit):
             state = with_submitted(state, record.action)
         for event in events_of(record, decode):
-            count += 1
+            count, now_ms = count + 1, event.received_ms
+            rows += ledger.rows_of(event, tag, now_ms)
             if isinstance(event, Started):
                 old_rules = event.rules
             # ids made here must not meet those that were written: this run's own begin with another number
@@ -63,7 +68,7 @@ def rebuild(state: State, old_rules: Rules, records: Iterable[journal.Record], d
                 log.warning(line("restore_skipped", {"event": type(event).__name__, "error": repr(e)}))
                 continue
             state = without(state, {action.order.client_id for action in actions if isinstance(action, Submit)})
-    return Restored(state, count, None)
+    return Restored(state, count, None, tuple(rows))
 
 
 def with_submitted(state: State, action: Submit) -> State:

@@ -86,3 +86,16 @@ def test_rows_wait_for_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.M
     books.book(ledger.rows_of(fill("2"), ACCOUNT, T0))
     books.stop()
     assert ask(path, "SELECT fill_id FROM fills ORDER BY fill_id") == [("1",), ("2",)]
+
+
+def test_it_knows_when_everything_is_in_the_file(tmp_path: Path) -> None:
+    """What was handed over and not written would be lost with the process: no snapshot may pass it by."""
+    books = Ledger(tmp_path / "gone" / "l.db")
+    books.start()
+    assert books.is_settled()
+    books.book(ledger.rows_of(fill(), ACCOUNT, T0))
+    assert not books.is_settled()
+    (tmp_path / "gone").mkdir()
+    books.book(ledger.rows_of(fill("2"), ACCOUNT, T0))
+    books.stop()
+    assert books.is_settled() and len(ask(tmp_path / "gone" / "l.db", "SELECT * FROM fills")) == 2

@@ -1,5 +1,7 @@
 """State from a journal (P7), and the journal played again (P12)."""
 
+import sqlite3
+from contextlib import closing
 from decimal import Decimal as D
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from core.model import OrderStatus, Purpose, Side, Trade
 from core.rules import Rules
 from core.signals import Signal
 from core.state import ExitReason, State
-from runtime import journal
+from runtime import journal, ledger
 from runtime.journal import Journal
 from runtime.recovery import Replayed, Restored, replay, restore
 from tests.core import futures, gateway
@@ -131,6 +133,23 @@ def test_an_exit_that_was_written_is_wanted_still(tmp_path: Path) -> None:
     assert desk.exits(desk.trade("50001", after_ms=1_000))
     desk.journal.close()
     assert restored(tmp_path).state.markets["BTC"].exit_reason is ExitReason.SIGNAL
+
+
+def test_what_a_killed_run_has_not_booked_is_booked(tmp_path: Path) -> None:
+    """The ledger is written behind the journal: a process may die between the two."""
+    desk = Recorder(tmp_path)
+    desk.start()
+    entry = desk.send_entry()
+    desk.accept(entry, filled="0.01", price="50000", order_id=77)
+    desk.fill(77, Side.BUY, "0.01", "50000", "0", client_id=entry.client_id)
+    desk.journal.close()
+    for _ in range(2):  # twice is once
+        ledger.write(tmp_path / "ledger.db", restored(tmp_path).rows)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        orders = db.execute("SELECT account, client_id, status, order_id FROM orders WHERE type = 'MARKET'").fetchall()
+        fills = db.execute("SELECT account, client_id, size FROM fills").fetchall()
+    assert orders == [(TAG, entry.client_id, "FILLED", 77)]
+    assert fills == [(TAG, entry.client_id, "0.01")]
 
 
 def test_frames_are_read_again(tmp_path: Path) -> None:
