@@ -17,6 +17,7 @@ from core import (
     protection,
     reconcile,
     records,
+    sane,
     strategy,
     working,
 )
@@ -62,16 +63,42 @@ from core.state import ExitReason, State
 from core.turn import Strategies, Turn
 
 KEY_DAYS_MIN = 14
+REFUSED_MS = 1_000
 
 
 def decide(state: State, event: AnyEvent, rules: Rules, strategies: Strategies) -> tuple[State, list[AnyAction]]:
     """The state after `event`, and what is to be done, in order."""
     turn = Turn(state, rules, strategies, event.received_ms)
+    why = sane.nonsense(state, event)
+    if why is not None:
+        refuse(turn, event, why)
+        return turn.state, turn.actions
     handler = HANDLERS.get(type(event))
     assert handler is not None, f"no handler for {type(event).__name__}"
     handler(turn, event)
     prop_guard.after(turn, event, state)
     return turn.state, turn.actions
+
+
+def refuse(turn: Turn, event: AnyEvent, why: str) -> None:
+    """Nothing is believed of an event that cannot be true; where it was an answer, or news of ours, the venue is asked.
+
+    Said and asked once a second at most: a feed that has gone mad sends hundreds.
+    """
+    if turn.now_ms not in sane.CLOCK_MS:
+        return  # nothing can even be dated
+    symbol: str | None = getattr(event, "symbol", None)
+    if isinstance(event, OrderAccepted | OrderSettled) and symbol in turn.state.markets:
+        on_unknown(turn, OrderUnknown(
+            client_id=event.client_id, symbol=event.symbol, error=f"an answer that cannot be: {why}",
+            received_ms=event.received_ms,
+        ))  # fmt: skip
+    if abs(turn.now_ms - turn.state.refused_ms) < REFUSED_MS:
+        return
+    turn.set(refused_ms=turn.now_ms)
+    turn.note("WARNING", "event_refused", kind=type(event).__name__, symbol=symbol, why=why)
+    if isinstance(event, Fill | OrderUpdate | PositionUpdate | AccountUpdate | AccountSnapshot | WorkingOrders):
+        records.read_account(turn, "news that cannot be true", with_fills=True)
 
 
 # --- orders and account ---------------------------------------------------------------------------------------------

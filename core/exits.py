@@ -1,6 +1,6 @@
 """When a position must close, and where its stop belongs. Pure; levels are settled once, not on every trade."""
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 import msgspec
 
@@ -55,8 +55,11 @@ def reprice(
 
 
 def tighter_tick(level: Decimal, side: Side, instrument: Instrument) -> Decimal:
-    """A stop level on the venue's grid, never looser than asked: a long's stop is rounded up, a short's down."""
-    return instrument.round_price(level, ROUND_CEILING if side is Side.BUY else ROUND_FLOOR)
+    """A stop level on the venue's grid, never looser than asked: a long's stop is rounded up, a short's down.
+
+    One tick at the lowest: a distance may be larger than the price it is taken from, and no order has a price of 0.
+    """
+    return instrument.round_away(level, side)
 
 
 def follow(position: Position, price: Decimal, rules: ExitRules, instrument: Instrument) -> Position:

@@ -6,6 +6,7 @@ clocks; it is worked out anew when asked for, so that a late measurement also co
 
 import msgspec
 
+from core.model import Side
 from core.state import Feed, MarketState, Pace, State
 
 SILENT_MS = 10_000  # nothing at all heard of a market: contexts come about every second (page 1.6)
@@ -95,6 +96,18 @@ def price_age_ms(market: MarketState, state: State, now_ms: int) -> int | None:
     by_ours = now_ms - max(market.price_received_ms, market.quote_received_ms)
     by_venue = now_ms + state.offset_ms - max(market.price_time_ms, market.quote_time_ms)
     return max(by_ours, by_venue)
+
+
+def reference_age_ms(market: MarketState, side: Side, state: State, now_ms: int) -> int | None:
+    """Age of the very price that an order on `side` would be measured from, as `price_age_ms` tells it.
+
+    A quote whose other side is empty is news of the market, and makes no old trade young.
+    """
+    if market.current_price is None:
+        return None
+    if market.is_quoted(side):
+        return max(now_ms - market.quote_received_ms, now_ms + state.offset_ms - market.quote_time_ms)
+    return max(now_ms - market.price_received_ms, now_ms + state.offset_ms - market.price_time_ms)
 
 
 def with_verdict(market: MarketState, state: State, now_ms: int, max_age_ms: int) -> MarketState:

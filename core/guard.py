@@ -4,7 +4,7 @@ What protects is one working stop on the other side for exactly the position's s
 position round, a smaller one does not cover. It is changed in place, never canceled and placed anew: that is a gap.
 """
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 import msgspec
 
@@ -296,7 +296,7 @@ def safe_level(market: MarketState, position: Position, level: Decimal, instrume
     if price is None:
         return level
     limit = price - position.side.sign * SAFE_TICKS * instrument.tick_at(price)
-    limit = instrument.round_price(limit, ROUND_FLOOR if long else ROUND_CEILING)
+    limit = instrument.round_away(limit, position.side.opposite)
     return min(level, limit) if long else max(level, limit)
 
 
@@ -312,6 +312,9 @@ def keep_target(turn: Turn, symbol: str, position: Position) -> None:
         return
     instrument = instrument_of(turn, symbol)
     price = market.reference_price(position.side.opposite)
+    level = instrument.round_price(target)
+    if level <= 0:
+        return  # a short's target further away than the price is high
     if price is None or position.side.sign * (target - price) <= 0:
         return  # reached: the exit rules see to it
-    place(turn, symbol, position, Purpose.TARGET, instrument.round_price(target))
+    place(turn, symbol, position, Purpose.TARGET, level)

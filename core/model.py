@@ -98,8 +98,9 @@ class Instrument(msgspec.Struct, frozen=True):
         return (price / tick).quantize(Decimal(1), rounding=rounding) * tick
 
     def round_away(self, price: Decimal, side: Side) -> Decimal:
-        """Round towards the more aggressive price for `side`: a buy up, a sell down."""
-        return self.round_price(price, ROUND_CEILING if side is Side.BUY else ROUND_FLOOR)
+        """Round towards the more aggressive price for `side`: a buy up, a sell down, to one tick at the lowest."""
+        rounded = self.round_price(price, ROUND_CEILING if side is Side.BUY else ROUND_FLOOR)
+        return rounded if rounded > 0 else self.tick_at(price)
 
     def round_size(self, size: Decimal) -> Decimal:
         """Largest multiple of the lot that is not above `size`."""

@@ -17,6 +17,7 @@ from core.turn import Turn
 DAY_MS = 86_400_000
 READ_SPACING_MS = 500
 FILL_IDS_KEPT = 2_000
+AHEAD_MS_MAX = 600_000  # of a fill's time; a clock that has not been measured yet may be wrong by less
 HOLD_MS = 400  # a fill that may belong to an order without an id waits this long for the id
 
 
@@ -34,6 +35,8 @@ def on_fill(turn: Turn, fill: Fill) -> None:
     record = records.find_record(market, fill.client_id, fill.order_id)
     if fill.is_snapshot and record is None and fill.time_ms < turn.state.history_from_ms:
         return  # history from before this bot looked: neither today's profit nor news
+    if fill.time_ms > turn.venue_now_ms + AHEAD_MS_MAX:  # else no account read would be believed until then
+        fill = msgspec.structs.replace(fill, time_ms=turn.venue_now_ms)
     book(turn, fill)
     turn.note(
         "INFO", "fill", symbol=fill.symbol, side=fill.side.value, size=fill.size, price=fill.price, fee=fill.fee,

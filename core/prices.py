@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from core import bars, holdings, protection, strategy
 from core.exits import check_exit, follow
 from core.freshness import (
+    AHEAD_MS,
     feed_lag_ms,
     heard,
     newest_lag_ms,
@@ -32,7 +33,7 @@ def on_trade(turn: Turn, trade: Trade) -> None:
     is_judged = position is not None and trade.time_ms >= market.exits_from_ms
     if position is not None and is_judged:
         position = follow(position, price, rules.exits, rules.instrument)
-    if trade.time_ms >= market.price_time_ms:
+    if trade.time_ms >= market.price_time_ms or is_ahead(turn, market.price_time_ms):
         market = replace(
             market,
             current_price=price,
@@ -52,13 +53,18 @@ def on_trade(turn: Turn, trade: Trade) -> None:
             protection.begin_exit(turn, trade.symbol, reason)
         elif market.beyond_ms is not None:
             turn.change(trade.symbol, beyond_ms=None)  # back on the safe side of the venue's stop
-    if rules.strategy is not None and rules.bars_from_trades:
+    if rules.strategy is not None and rules.bars_from_trades and not is_ahead(turn, trade.time_ms):
         market, closed = bars.add_trade(turn.market(trade.symbol), trade, rules.timeframe_ms)
         turn.put(market)
         if closed:
             strategy.on_bar_close(turn, trade.symbol)
     if now_ms - market.noted_ms >= turn.rules.price_note_ms:
         note_price(turn, trade.symbol)
+
+
+def is_ahead(turn: Turn, venue_ms: int) -> bool:
+    """A time that has not come yet by the venue's clock: one such price must not make all that follow look old."""
+    return venue_ms > turn.venue_now_ms + AHEAD_MS
 
 
 def note_price(turn: Turn, symbol: str) -> None:
@@ -122,7 +128,8 @@ def on_polled(turn: Turn, polled: PolledPrice) -> None:
     feed = heard(market.rest_feed, time_ms, polled.received_ms, turn.state.offset_ms)
     market = turn.change(polled.symbol, rest_feed=feed, heard_ms=polled.received_ms)
     watch_rest(turn, polled.symbol)
-    if time_ms < market.price_time_ms:  # older than what the stream brought: REST comes late
+    is_older = time_ms < market.price_time_ms and not is_ahead(turn, market.price_time_ms)
+    if is_older:  # than what the stream brought: REST comes late
         watch_verdict(turn, polled.symbol)
         return
     rules = turn.market_rules(polled.symbol)

@@ -129,7 +129,8 @@ def close_outside(turn: Turn, flatten: Flatten, holding: Holding) -> None:
     if turn.now_ms - asked_ms < CLOSE_AGAIN_MS:
         return
     turn.set(prop_closed_ms={**turn.state.prop_closed_ms, holding.contract_id: turn.now_ms})
-    turn.act(CloseContract(holding.symbol, holding.contract_id, flatten.name))
+    if holding.contract_id:  # without one nobody can be asked to close it
+        turn.act(CloseContract(holding.symbol, holding.contract_id, flatten.name))
     turn.note(
         "WARNING", "leaving", symbol=holding.symbol, reason=flatten.name, notify=True,
         text=f"outside the config. {flatten.text}",

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from core.exits import open_position
-from core.freshness import price_age_ms
+from core.freshness import reference_age_ms
 from core.model import ZERO, Purpose, Side
 from core.rules import MarketRules, Rules
 from core.state import MarketState, State, open_pnl, outside_pnl
@@ -34,7 +34,7 @@ def is_daily_loss_hit(state: State, rules: Rules) -> bool:
 
 def refusal(market: MarketState, side: Side, state: State, rules: Rules, now_ms: int) -> str | None:
     """Why no entry on `side` may be sent now, in words for the log; None when it may."""
-    age_ms = price_age_ms(market, state, now_ms)
+    age_ms = reference_age_ms(market, side, state, now_ms)
     if state.halted is not None:
         return f"halted: {state.halted}"
     if not state.journal_ok:

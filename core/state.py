@@ -189,14 +189,18 @@ class MarketState(msgspec.Struct, frozen=True):
         """Those that may still do something. In a busy minute most of `orders` have ended and wait for late fills."""
         return [record for record in self.orders.values() if not record.status.is_final]
 
+    def is_quoted(self, side: Side) -> bool:
+        """Whether there is a best opposite price for an order on `side`, and it is newer than the last trade."""
+        quoted = self.ask if side is Side.BUY else self.bid
+        return quoted is not None and (self.current_price is None or self.quote_time_ms > self.price_time_ms)
+
     def reference_price(self, side: Side) -> Decimal | None:
         """What an order on `side` would meet: the best opposite price when that is news, else the last trade.
 
         Without either, the mark: a position must be left also where nothing has traded yet. None: no price at all.
         """
-        quoted = self.ask if side is Side.BUY else self.bid
-        if quoted is not None and (self.current_price is None or self.quote_time_ms > self.price_time_ms):
-            return quoted
+        if self.is_quoted(side):
+            return self.ask if side is Side.BUY else self.bid
         return self.current_price if self.current_price is not None else self.mark
 
 
@@ -257,6 +261,7 @@ class State(msgspec.Struct, frozen=True):
     can_trade: bool = True  # False: the venue has locked the account
     brackets_refused: bool = False  # on this day: the account is not in Auto OCO mode
     rolled: tuple[str, ...] = ()  # symbols under which the venue trades another month now
+    refused_ms: int = 0  # our clock: when an event that cannot be true was last spoken of
     outside: dict[str, Outside] = {}  # by symbol, where the venue's equity leaves their open profit out
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from core.decide import HANDLERS
 from core.messages import AnyEvent, OrderSettled, Submit
 from core.model import Fill, OrderStatus, Side, Trade
 from core.signals import Signal
@@ -102,12 +103,19 @@ def test_a_torn_first_snapshot_does_not_hide_the_lines_behind_it(desk: Recorder,
 
 
 def test_an_event_that_ended_the_last_run_is_skipped(
-    desk: Recorder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    desk: Recorder, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poison = Fill("BTC", Side.BUY, D("NaN"), D("0.01"), D(0), D(0), 1, None, "x", desk.now_ms, desk.now_ms, D(0))
+    poison = Fill("BTC", Side.BUY, D(50000), D("0.01"), D(0), D(0), 1, None, "x", desk.now_ms, desk.now_ms, D(0))
     desk.journal.write(journal.event_line(poison))
     desk.protected()
     desk.journal.close()
+    sound = HANDLERS[Fill]
+
+    def stumbling(turn: Any, fill: Any) -> None:
+        assert fill.fill_id != "x", "a bug that nobody has found yet"
+        sound(turn, fill)
+
+    monkeypatch.setitem(HANDLERS, Fill, stumbling)
     with caplog.at_level(logging.WARNING):
         state = restored(tmp_path).state
     assert [message for message in caplog.messages if message.startswith("restore_skipped event=Fill")]

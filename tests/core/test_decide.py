@@ -461,7 +461,7 @@ def test_core_fault_halts_protects_and_ends_with_1(desk):
 
 def test_daily_loss_closes_and_denies(desk):
     desk.protected()
-    desk.fill(900, Side.BUY, "0", "50000", start="0.01", closed_pnl=D(-99), fee=D("0.5"))
+    desk.fill(900, Side.BUY, "0.00001", "50000", start="0.01", closed_pnl=D(-99), fee=D("0.5"))
     desk.trade("49990")
     assert desk.sent(desk.wait(200)) == []  # 99.5 + 0.1 open: inside
     desk.trade("49940")
