@@ -75,6 +75,15 @@ def test_a_further_fill_moves_the_stop_and_keeps_the_trail():
     assert (changed.size, changed.stop_price, changed.trail_price) == (D(2), D(49599), position.trail_price)
 
 
+@pytest.mark.parametrize(("side", "best", "average"), [(Side.BUY, "50300", "50100"), (Side.SELL, "49700", "49900")])
+def test_a_further_fill_does_not_take_the_trail_back(side, best, average):
+    """By the new average the gain is no longer enough to begin trailing; the venue's stop sits there already."""
+    position = follow(open_position(side, D(1), D(50000), 0, EXITS, BTC, adopted=False), D(best), EXITS, BTC)
+    assert position.trail_price is not None
+    changed = reprice(position, D(2), D(average), EXITS, BTC)
+    assert changed.trail_price == position.trail_price and stop_level(changed) == stop_level(position)
+
+
 @pytest.mark.parametrize(
     ("side", "level", "liquidation", "expected"),
     [

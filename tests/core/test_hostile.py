@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from core.freshness import price_age_ms
@@ -11,6 +12,7 @@ from core.messages import (
     CancelAnswered,
     ClockOffset,
     FlattenRequested,
+    PolledPrice,
     ReadAccount,
     RequestBudget,
     Settle,
@@ -250,6 +252,45 @@ def test_a_stop_far_away_is_not_enough(desk: Desk, trigger: str, limit: str, rea
     [stop] = desk.sent(desk.snapshot(positions=(position,), orders=(foreign_stop(trigger, limit),)))
     assert stop.type is OrderType.STOP and stop.trigger_price == D(49500)
     assert desk.market.orders[stop.client_id].reason == reason
+
+
+@pytest.mark.parametrize(("size", "places"), [("0.01", False), ("0.00999", True)])
+def test_a_stop_for_less_than_is_held_is_not_enough(desk: Desk, size: str, places: bool) -> None:
+    by_hand = msgspec.structs.replace(foreign_stop("49500", "44550"), size=D(size), whole_position=False)
+    orders = desk.sent(desk.snapshot(positions=(venue_position("0.01", "50000"),), orders=(by_hand,)))
+    assert [order.trigger_price for order in orders] == ([D(49500)] if places else [])
+    assert (desk.market.naked_since_ms is not None) is places
+
+
+@pytest.mark.parametrize("size", ["0.02", "0.005"])
+def test_another_size_at_the_venue_is_taken_over(desk: Desk, size: str) -> None:
+    """The same side, and more or less of it than we know of: what closes and what is watched follows."""
+    listed = desk.protected()
+    desk.snapshot(positions=(venue_position(size, "50000"),), orders=(listed,))
+    assert desk.position.size == D(size) and "reconcile_difference" in desk.names()
+    [exit_] = desk.exits(desk.trade("49400"))
+    assert exit_.size == D(size)
+
+
+@pytest.mark.parametrize("start", ["0", None])
+def test_history_is_no_news(desk: Desk, start: str | None) -> None:
+    """The fills that follow every subscribe: one that nobody here knows asks for an account read, and moves nothing."""
+    desk.now_ms += 1_000
+    actions = desk.fill(31, Side.BUY, "0.01", "50000", start=start, is_snapshot=True)
+    assert desk.market.position is None and of(ReadAccount, actions)
+    assert desk.state.fill_ids, "booked it is"
+
+
+def test_an_answer_of_rest_that_was_overtaken_moves_nothing(desk: Desk) -> None:
+    """It was on its way while the stream spoke: below the stop, and older than the last trade."""
+    desk.protected()
+    desk.trade("50100", after_ms=500)
+    late = PolledPrice(
+        symbol="BTC", price=D(49400), bid=D(49399), ask=D(49401), mark=None, time_ms=desk.now_ms - 1,
+        received_ms=desk.now_ms + 5,
+    )  # fmt: skip
+    assert desk.sent(desk.feed(late)) == []
+    assert (desk.market.current_price, desk.market.price_source) == (D(50100), "websocket")
 
 
 def test_a_stop_limit_does_not_replace_our_stop(desk: Desk) -> None:
