@@ -249,7 +249,7 @@ def judge_touch(
 
 def p9_safe_side(reading: Reading, bounds: Bounds) -> Verdict:
     """After a fault: no entry in that run, a loud line that is sent on, an exit code that is not 0. No crash ever."""
-    verdict = Verdict("P9_safe_side", looked_at=len(reading.tape.endings))
+    verdict = Verdict("P9_safe_side", looked_at=len({part.run for part in reading.tape.written}))
     faults: dict[int, Line] = {}
     told: set[int] = set()
     stopped: dict[int, int] = {}
