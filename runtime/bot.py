@@ -179,7 +179,7 @@ class Bot:
             pass
         if self._untold and (not batch or now_ms - self._untold_since_ms >= TELL_MS_MAX):
             self._tell()
-        elif self._is_keen and not batch:
+        elif self._is_keen and not batch and self._stop is None:  # a rehearsal that fails is said once
             self._rehearse()
         return batch
 
