@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 from core.model import ZERO, OrderStatus, Side
+from sim.topstepx_floor import Floor
 from sim.topstepx_types import BookEvent, Execution, Order, OrderChanged, OrderType, Status
 from sim.world_read import OUR_ID
 from sim.world_types import Tape, VenueFill, VenueOrder
@@ -39,6 +40,16 @@ class BookTape:
             yield
         finally:
             self._doer = None
+
+    def attach(self, venue: Floor) -> None:
+        """Hear of all that the book of a running venue does, before its hubs do. On the venue's loop."""
+        told = venue.on_events
+
+        def both(events: list[BookEvent]) -> None:
+            self.take(events)
+            told(events)
+
+        venue.on_events = both
 
     def take(self, events: list[BookEvent]) -> None:
         for event in events:
