@@ -89,7 +89,7 @@ class HyperliquidClient:
         self._marks_ms = 0
 
     def clone(self) -> "HyperliquidClient":
-        other = object.__new__(HyperliquidClient)
+        other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._start()
         return other

@@ -85,8 +85,9 @@ class Memory:
 
 
 class HyperliquidVenue:
-    def __init__(self, config: SimConfig) -> None:
+    def __init__(self, config: SimConfig, wall_ns: Callable[[], int] = time.time_ns) -> None:
         self.config = config
+        self._wall_ns = wall_ns
         self.faults = Faults()
         self.skew_ms = 0  # moved by tests that advance time
         self.listings = listings(config.coins)
@@ -139,11 +140,11 @@ class HyperliquidVenue:
 
     def now_ms(self) -> int:
         skew = self.faults.on("clock_skew")
-        return time.time_ns() // 1_000_000 + self.skew_ms + (int(skew.get("ms", 0)) if skew else 0)
+        return self._wall_ns() // 1_000_000 + self.skew_ms + (int(skew.get("ms", 0)) if skew else 0)
 
     def wall_ms(self) -> int:
         """The wall clock, whatever skew the venue's own clock has: ages are measured on it."""
-        return time.time_ns() // 1_000_000
+        return self._wall_ns() // 1_000_000
 
     def market(self, coin: str) -> Market:
         return self.exchange.markets[coin]

@@ -4,9 +4,9 @@ Three clocks. *True* time is the world's own and the one of the whole tape. The 
 true time plus an offset each, which faults move. All are UTC; `_us` are microseconds, `_ms` milliseconds.
 """
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from random import Random
 from typing import Any, Protocol
 
 import msgspec
@@ -44,7 +44,7 @@ class FaultKind(msgspec.Struct, frozen=True):
     name: str
     per_day: float
     for_ms: tuple[int, int] = (0, 0)
-    draw: Callable[[random.Random], dict[str, Any]] = lambda rnd: {}
+    draw: Callable[[Random], dict[str, Any]] = lambda rnd: {}
 
 
 # --- what happened --------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class Kernel(Protocol):
 
     tape: Tape
     bot_clock: Clock  # `wait` lets the world go on
-    random: random.Random  # of the venue's side; faults and latencies draw from generators of their own
+    random: Random  # of the venue's side; faults and latencies draw from generators of their own
 
     def now_us(self) -> int:
         """True time."""
@@ -251,6 +251,18 @@ class Kernel(Protocol):
 
     def after(self, delay_us: int, call: Callable[[], None]) -> None:
         """Call it at the venue `delay_us` from now."""
+
+    def strikes(self, kind: str, default: float = 1.0, **facts: Any) -> Fault | None:
+        """The fault of this kind that is on, fits the facts (its args of those names), and whose dice (`p`) say so.
+
+        What is returned counts as fired.
+        """
+
+    def dice(self, fault: Fault) -> Random:
+        """The generator of this fault alone."""
+
+    def fired(self, fault: Fault) -> None:
+        """It has struck (for those that neither `strikes` nor `begin` tells of)."""
 
     def links(self) -> Sequence[Link]:
         """Those that are open at the venue."""

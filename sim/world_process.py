@@ -1,0 +1,566 @@
+"""One run of the bot: the real `runtime.bot.Bot` and everything around it, put together as `trading_bot.py` does.
+
+What has a thread there is a fibre here. A process may die between any two steps, and in the middle of writing.
+"""
+
+import contextlib
+import logging
+import queue
+import random
+import sqlite3
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.messages import AnyAction, CoreFault
+from core.rules import Rules
+from core.state import State
+from runtime import ledger as books
+from runtime.bot import Bot
+from runtime.clock import LEAP_MS
+from runtime.executor import LiveExecutor
+from runtime.journal import Journal, day_of, parted, since_snapshot
+from runtime.orders import WARM_LANES, OrderLanes, Task
+from runtime.poller import BUDGET_S, SAMPLE_S, AccountReader, ListingReader, PricePoller
+from runtime.recovery import Decode, Restored, rebuild
+from runtime.report_health import build
+from runtime.venue import CredentialsRefused, VenueUnavailable
+from sim.world_fibres import Fibre, Killed
+from sim.world_http import Network, WorldReads, WorldWarm
+from sim.world_kernel import World
+from sim.world_socket import WorldStream
+from sim.world_types import Adapter, Ending, Health, Written
+
+log = logging.getLogger("bot")
+READ_AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+POLL_S = 1.0
+WARM_S = 20.0
+HEALTH_EVERY = 10  # of the bot's publications
+
+
+class Disk:
+    """What outlives a process: the journal's bytes, and the rows of the ledger."""
+
+    def __init__(self) -> None:
+        self.journal = bytearray()
+        self.rows: list[books.Row] = []
+
+
+class DeathPoint(msgspec.Struct):
+    """Die at one of the next steps that matter: before a write, in the middle of it, after it, or after a send."""
+
+    steps: int  # to let pass
+    how: str  # before, torn, after
+
+
+class BotClock:
+    """`runtime.clock.SystemClock` on the machine of the world: follows the wall clock forwards, never back."""
+
+    def __init__(self, world: World, process: "Process") -> None:
+        self._world, self._process = world, process
+        self._offset_us = world.wall_us
+        world.tape.bot_offsets.append((world.now_ms, self._offset_us // 1_000))
+
+    def now_ms(self) -> int:
+        return (self._world.now_us() + self._offset_us) // 1_000
+
+    def follow(self) -> None:
+        if self._world.wall_us - self._offset_us > LEAP_MS * 1_000:
+            self._offset_us = self._world.wall_us
+            self._world.tape.bot_offsets.append((self._world.now_ms, self._offset_us // 1_000))
+
+    def wait(self, stop: threading.Event, delay_s: float) -> bool:
+        if not stop.is_set():
+            fibre = self._world.crew.current
+            assert fibre is not None, "only a fibre may wait"
+            waiter = (fibre, fibre.ticket, stop)
+            self._process.waiters.append(waiter)
+            self._world.wait(int(delay_s * 1e6))
+            self._process.waiters.remove(waiter)
+        return stop.is_set()
+
+
+class WorldJournal(Journal):
+    """The real one over bytes in memory."""
+
+    def __init__(self, world: World, process: "Process", disk: Disk, tag: str) -> None:
+        super().__init__(Path(), tag, 1)
+        self._world, self._process, self._disk = world, process, disk
+        self._is_open = False
+        self.total = 0  # bytes of this run
+
+    def write(self, lines: bytes) -> None:
+        if not self._is_open:
+            raise OSError("journal is not open")
+        if self._torn:
+            lines = b"\n" + lines
+        how = self._process.dies_at_write()
+        if self._world.strikes("disk_full"):
+            self._append(lines[: len(lines) // 3], torn=True)
+            self._torn, self.error = True, "No space left on device"
+            raise OSError(28, self.error)
+        if how is not None:
+            cut = {"before": 0, "torn": max(1, len(lines) - 7), "after": len(lines)}[how]
+            self._append(lines[:cut], torn=how == "torn")
+            self._process.die_here()
+        self._append(lines)
+        self._torn, self.error = False, None
+
+    def _append(self, lines: bytes, torn: bool = False) -> None:
+        world = self._world
+        self._disk.journal += lines
+        self.total += len(lines)
+        self.bytes_written += len(lines)
+        world.tape.written.append(Written(world.now_ms, world.bot_ms(), self._process.run, lines, torn))
+
+    def is_due(self, now_ms: int) -> bool:
+        return not self._is_open or day_of(now_ms) != self._day
+
+    def rotate(self, now_ms: int, state: State, rules: Rules) -> None:
+        self._day = day_of(now_ms)
+        if self._world.strikes("disk_full"):
+            self.error = "No space left on device"
+            raise OSError(28, self.error)
+        self._is_open, self.bytes_written = True, 0
+        self._torn = len(self._disk.journal) > 0 and not self._disk.journal.endswith(b"\n")
+        self.write_snapshot(state, rules, with_bars=True)
+
+    def rehearse(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._is_open = False
+
+
+class WorldInbox:
+    """The one queue."""
+
+    def __init__(self, process: "Process") -> None:
+        self._process = process
+        self.items: deque[Any] = deque()
+
+    def put(self, item: Any) -> None:
+        self.items.append(item)
+        self._process.rouse()
+
+
+class WorldLedger:
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def book(self, rows: Sequence[books.Row]) -> None:
+        self._disk.rows += rows
+
+
+class _Free:
+    """The clients that nobody uses, and the tasks that wait for one."""
+
+    def __init__(self) -> None:
+        self._clients: deque[Any] = deque()
+        self.waiting: deque[Callable[[Any], None]] = deque()
+
+    def get_nowait(self) -> Any:
+        if not self._clients:
+            raise queue.Empty
+        return self._clients.popleft()
+
+    def put(self, client: Any) -> None:
+        if self.waiting:
+            self.waiting.popleft()(client)
+        else:
+            self._clients.append(client)
+
+
+class WorldLanes(OrderLanes):
+    """The real lanes; each task is a fibre."""
+
+    def __init__(self, world: World, process: "Process", make_client: Callable[[], Any]) -> None:
+        super().__init__(make_client, process.inbox, process.clock)
+        self._world, self._process = world, process
+        self._free: Any = _Free()
+        self._tasks: Any = self
+
+    def put(self, task: Task) -> None:
+        def begin(client: Any) -> None:
+            self._process.spawn(lambda: self._carry_out(client, task), self._world.net.randrange(20, 300))
+
+        if task.client is not None:
+            begin(task.client)
+        else:
+            self._free.waiting.append(begin)
+
+    def _add_lane(self, first: Task) -> None:
+        self._threads.append(threading.current_thread())  # only counted
+        self._process.spawn(lambda: self._carry_out(self._make_client(), first), self._world.net.randrange(100, 900))
+
+    def keep_warm(self) -> None:
+        self._process.later(int(WARM_S * 1e6), self.keep_warm)
+        for _ in range(WARM_LANES):
+            try:
+                client = self._free.get_nowait()
+            except queue.Empty:
+                return
+            self.put(Task(client, None))
+
+
+class WorldListing(ListingReader):
+    def __init__(self, process: "Process", client: Any) -> None:
+        super().__init__(client, process.inbox, process.clock)
+        self._process, self._is_busy, self._is_asked = process, False, False
+
+    def ask(self) -> None:
+        self._is_asked = True
+        if not self._is_busy:
+            self._is_busy = True
+            self._process.spawn(self._serve)
+
+    def _serve(self) -> None:
+        while self._is_asked:
+            self._is_asked = False
+            with Telling(self._process, "listing"):
+                self._read()
+        self._is_busy = False
+
+
+class WorldReader(AccountReader):
+    def __init__(self, process: "Process", client: Any, timeframes_ms: dict[str, int], seldom: Any) -> None:
+        super().__init__(client, timeframes_ms, process.inbox, process.clock, seldom)
+        self._process, self._is_busy = process, False
+
+    def ask(self, action: Any) -> None:
+        super().ask(action)
+        self._begin(self._serve_all)
+
+    def now_and_then(self) -> None:
+        self._process.later(int(BUDGET_S * 1e6), self.now_and_then)
+        self._begin(self._read_budget)
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        if self._is_busy:
+            return
+        self._is_busy = True
+
+        def run() -> None:
+            with Telling(self._process, "reader"):
+                work()
+            self._is_busy = False
+            if not self._asked.empty():
+                self._begin(self._serve_all)
+
+        self._process.spawn(run)
+
+    def _serve_all(self) -> None:
+        while not self._asked.empty():
+            self._serve()
+
+
+class WorldPoller(PricePoller):
+    def __init__(self, process: "Process", client: Any, symbols: list[str]) -> None:
+        super().__init__(client, symbols, POLL_S, process.inbox, process.clock)
+        self._process = process
+
+    def switch(self, action: Any) -> None:
+        super().switch(action)
+        self._process.nudge()
+
+    def go_on(self) -> None:
+        with Telling(self._process, "poller"):
+            while True:
+                if self._on.is_set():
+                    self._poll()
+                    self._clock.wait(self._stop, self._interval_s)
+                else:
+                    self._sample()
+                    self._clock.wait(self._on, SAMPLE_S)
+
+
+class Telling:
+    """As the threads do: a bug is told to the main thread."""
+
+    def __init__(self, process: "Process", what: str) -> None:
+        self._process, self._what = process, what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception):
+            now_ms = self._process.clock.now_ms()
+            self._process.inbox.put(CoreFault(error=f"{self._what}: {error!r}", received_ms=now_ms))
+
+
+class Streams:
+    """All streams as the one `VenueStream` that the executor knows."""
+
+    def __init__(self, streams: Sequence[WorldStream], watch: Callable[[Sequence[str]], None]) -> None:
+        self._streams, self.watch = streams, watch
+
+    def reconnect(self, reason: str, name: str | None = None) -> None:
+        for stream in self._streams:
+            if name is None or stream._name == name:
+                stream.reconnect(reason)
+
+    def stay_keen(self, on: bool) -> None:
+        pass
+
+
+class WorldExecutor(LiveExecutor):
+    process: "Process"
+
+    def act(self, action: AnyAction, body: bytes | None) -> None:
+        super().act(action, body)
+        self.process.world.counts[f"action {type(action).__name__}"] += 1
+        if self.process.dies_at_write() is not None:
+            self.process.die_here()
+
+
+class Process:
+    def __init__(self, world: World, adapter: Adapter, disk: Disk, run: int) -> None:
+        self.world, self.adapter, self.disk, self.run = world, adapter, disk, run
+        self.is_alive = True
+        self.clock = BotClock(world, self)
+        self.inbox = WorldInbox(self)
+        self.waiters: list[tuple[Fibre, int, threading.Event]] = []
+        self.bot: Bot | None = None
+        self.death: DeathPoint | None = None
+        self.flatten_asked = False
+        self.is_stopping = False
+        self.on_end: Callable[[Ending], None] = lambda ending: None
+        self.journal = WorldJournal(world, self, disk, "")
+        self._fibres: list[Fibre] = []
+        self._postponed: list[Callable[[], None]] = []
+        self._turn_us: int | None = None
+        self._published = 0
+        self._network = Network(world, self, adapter)
+        world.process = self
+        world.open_span("bot_up", str(run))
+        world.counts["starts"] += 1
+        self.spawn(self._boot)
+
+    # --- what runs when ---------------------------------------------------------------------------------------------
+
+    def later(self, delay_us: int, call: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
+        """On this machine: not while it sleeps, and not after the process has died."""
+
+        def due() -> None:
+            if not self.is_alive:
+                if otherwise is not None:
+                    otherwise()
+            elif self.world.is_asleep:
+                self._postponed.append(due)
+            else:
+                call()
+
+        self.world.after(delay_us, due)
+
+    def awake(self) -> None:
+        postponed, self._postponed = self._postponed, []
+        for call in postponed:
+            self.world.after(0, call)
+
+    def spawn(self, work: Callable[[], None], delay_us: int = 50) -> None:
+        def begin() -> None:
+            fibre = self.world.crew.start(work)
+            if fibre.error is not None:
+                self._lost(fibre)
+            elif not fibre.done:
+                self._fibres = [each for each in self._fibres if not each.done]
+                self._fibres.append(fibre)
+
+        self.later(delay_us, begin)
+
+    def _lost(self, fibre: Fibre) -> None:
+        """A thread has died of a bug; the main thread was told, or the log was."""
+        self.world.counts["threads died"] += 1
+        log.critical("thread_died error=%r", fibre.error)
+
+    def nudge(self) -> None:
+        """Something was set that a fibre may wait for."""
+        for fibre, ticket, event in self.waiters:
+            if event.is_set():
+                self.later(20, lambda fibre=fibre, ticket=ticket: self.world.resume(fibre, ticket))  # type: ignore[misc]
+
+    # --- a start ----------------------------------------------------------------------------------------------------
+
+    def warm(self) -> WorldWarm:
+        return WorldWarm(self._network)
+
+    def reads(self) -> WorldReads:
+        return WorldReads(self._network)
+
+    def _boot(self) -> None:
+        adapter, world = self.adapter, self.world
+        client = adapter.client(self)
+        try:
+            instruments = self._instruments(client)
+            rules = adapter.rules(instruments)
+            adapter.prepare(client, rules)
+        except CredentialsRefused as e:
+            self.end("stopped", 3, str(e))
+            return
+        world.tape.rules = rules
+        restored = self._restore(rules, adapter.decoder(rules))
+        world.counts["events restored"] += restored.events
+        self.journal._tag = rules.account_tag
+        self._assemble(client, rules, restored.state)
+
+    def _instruments(self, client: Any) -> Any:
+        never = threading.Event()
+        for attempt in range(1_000_000):
+            try:
+                return client.instruments()
+            except VenueUnavailable:
+                self.clock.wait(never, READ_AGAIN_S[min(attempt, len(READ_AGAIN_S) - 1)])
+        raise AssertionError("the day is shorter")
+
+    def _restore(self, rules: Rules, decode: Decode) -> Restored:
+        lines = since_snapshot(bytes(self.disk.journal))
+        if lines is None:
+            return Restored(State(), 0, "this account has no journal yet")
+        state, old_rules, records = parted(lines)
+        assert state is not None and old_rules is not None, "a snapshot holds both"
+        return rebuild(state, old_rules, records, decode)
+
+    def _assemble(self, client: Any, rules: Rules, state: State) -> None:
+        adapter, world = self.adapter, self.world
+        lanes = WorldLanes(world, self, client.clone)
+        listing = WorldListing(self, client.clone())
+        reading = client.clone()
+        timeframes_ms = {symbol: market.timeframe_ms for symbol, market in rules.markets.items()}
+        reader = WorldReader(self, reading, timeframes_ms, adapter.seldom(reading, rules))
+        poller = WorldPoller(self, client.clone(), list(rules.markets))
+        plans = adapter.streams(client, rules)
+        streams = [WorldStream(world, self, adapter, plan) for plan in plans]
+
+        def watch(contract_ids: Sequence[str]) -> None:
+            for plan in plans:
+                if hasattr(plan.dialect, "watch"):
+                    plan.dialect.watch(contract_ids)
+
+        together: Any = Streams(streams, watch)
+        executor = WorldExecutor(lanes, listing, reader, poller, together)
+        executor.process = self
+        counts: Counter[str] = Counter()
+
+        def publish(state: State, word: str | None) -> None:
+            self._published += 1
+            if self._published % HEALTH_EVERY:
+                return
+            body = build(
+                state, rules, now_ms=self.clock.now_ms(), started_ms=0,
+                stream_status=streams[0].status() if streams else None, order_counts=counts, weight_used=0,
+                weight_limit=1, journal_bytes=self.journal.bytes_written, journal_error=self.journal.error, word=word,
+                recent=(),
+            )  # fmt: skip
+            world.tape.health.append(Health(world.now_ms, self.run, msgspec.to_builtins(body)))
+
+        self.bot = Bot(
+            state=state, rules=rules, strategies=adapter.strategies(rules),
+            run_id=random.Random(f"{world.seed}/run/{self.run}").getrandbits(64),
+            inbox=self.inbox, executor=executor, journal=self.journal, ledger=WorldLedger(self.disk),  # type: ignore[arg-type]
+            clock=self.clock, publish=publish, notify=lambda name, text: world.count("notified"),
+            is_flatten_asked=self._is_flatten_asked, order_counts=counts,
+        )  # fmt: skip
+        lanes.start()
+        self.later(0, lanes.keep_warm)
+        self.later(int(BUDGET_S * 1e6), reader.now_and_then)
+        self.spawn(poller.go_on)
+        for stream in streams:
+            stream.start()
+        self.bot.begin()
+        if self.is_stopping:
+            self.bot.ask_to_stop("asked to stop")
+        self.rouse()
+
+    def _is_flatten_asked(self) -> bool:
+        asked, self.flatten_asked = self.flatten_asked, False
+        return asked
+
+    # --- the main thread --------------------------------------------------------------------------------------------
+
+    def rouse(self, delay_us: int | None = None) -> None:
+        """The main thread looks at its inbox, soon, or after `delay_us`."""
+        world = self.world
+        us = world.now_us() + (world.net.randrange(30, 900) if delay_us is None else delay_us)
+        if self.bot is None or (self._turn_us is not None and self._turn_us <= us):
+            return
+        self._turn_us = us
+        self.later(us - world.now_us(), lambda: self._turn(us))
+
+    def _turn(self, us: int) -> None:
+        if self._turn_us != us or self.bot is None:  # an earlier one took its place
+            return
+        self._turn_us = None
+        items = self.inbox.items
+        batch = [items.popleft() for _ in range(min(len(items), 512))]
+        self.world.counts["messages"] += len(batch)
+        try:
+            exit_code = self.bot.turn(batch)
+        except Killed:
+            return
+        except Exception as e:  # noqa: BLE001  # a bug that got out of the loop: the process would end here
+            self.end("crashed", 1, repr(e))
+            return
+        if exit_code is not None:
+            self.end("stopped", exit_code)
+        elif items:
+            self.rouse()
+        else:
+            self.rouse(max(0, self.bot.next_tick_ms - self.clock.now_ms()) * 1_000 + 1_000)
+
+    def ask_to_stop(self) -> None:
+        self.is_stopping = True
+        if self.bot is None:
+            self.end("stopped", 0)
+        else:
+            self.bot.ask_to_stop("asked to stop")
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def dies_at_write(self) -> str | None:
+        """How, if it is to die at this step."""
+        if self.death is None:
+            return None
+        self.death.steps -= 1
+        return self.death.how if self.death.steps < 0 else None
+
+    def die_here(self) -> None:
+        """In the middle of whatever runs."""
+        self.end("killed", None)
+        raise Killed
+
+    def end(self, kind: str, exit_code: int | None, error: str = "") -> None:
+        if not self.is_alive:
+            return
+        self.is_alive = False
+        world = self.world
+        ending = Ending(world.now_ms, self.run, kind, exit_code, error)
+        world.tape.endings.append(ending)
+        world.counts[f"ended {kind}"] += 1
+        world.close_span("bot_up", str(self.run))
+        world.after(0, lambda: self._clean_up(ending))
+
+    def _clean_up(self, ending: Ending) -> None:
+        for fibre in self._fibres:
+            self.world.crew.kill(fibre)
+        self._fibres.clear()
+        for link in list(self.world.open_links):
+            link.break_off()  # type: ignore[attr-defined]
+        for call in self._postponed:
+            self.world.after(0, call)
+        if self.world.process is self:
+            self.world.process = None
+        self.on_end(ending)
+
+
+def ledger_rows(disk: Disk) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Fills and orders as the ledger has them, the rows booked in order."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(books.SCHEMA)
+        for sql, values in disk.rows:
+            db.execute(sql, values)
+        return db.execute("SELECT * FROM fills").fetchall(), db.execute("SELECT * FROM orders").fetchall()
