@@ -3,7 +3,6 @@
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,19 @@ import pytest
 from core.messages import OrderAccepted, OrderSettled, OrderUnknown
 from core.model import OrderStatus
 from hyperliquid_client import HyperliquidClient
+from runtime.venue import VenueUnavailable
 from tests.loopback import BOUND_S, CLOSE, DRIP, RESET, STALL, LoopbackVenue, Reply, http, loopback_venue
 from tests.test_hyperliquid_client_network import FILLED, ORDER, PATIENT, SHORT, client_of
 from tests.test_hyperliquid_client_settle import known
-from tests.test_stream import _certificate
-
-Wrap = Callable[[socket.socket], ssl.SSLSocket]
+from tests.tls import Wrap, server_end, trust
 
 
 @pytest.fixture
 def wrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wrap:
     """The venue's end of TLS, with a certificate that the client trusts."""
-    certificate, key = _certificate()
-    (tmp_path / "cert.pem").write_text(certificate, encoding="ascii")
-    (tmp_path / "key.pem").write_text(key, encoding="ascii")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "cert.pem"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    return lambda raw: context.wrap_socket(raw, server_side=True)
+    wrapped = server_end(tmp_path)
+    trust(tmp_path, monkeypatch)
+    return wrapped
 
 
 def client_at(venue: LoopbackVenue, **options: Any) -> HyperliquidClient:
@@ -131,3 +125,33 @@ def test_the_next_order_opens_a_new_connection(wrap: Wrap) -> None:
         assert isinstance(client.submit(ORDER), OrderAccepted)
         client.close()
         assert (len(venue.requests), venue.connections) == (3, 2)
+
+
+# --- whom we talk to --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_certificate_that_proves_nothing_gets_no_order_and_no_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Nobody vouches for it; or it is a good one, of another name. Not a byte of a request leaves."""
+    stranger = server_end(tmp_path)
+    if host == "127.0.0.1":
+        trust(tmp_path, monkeypatch)
+    with loopback_venue(lambda path, body: FILLED, wrap=stranger) as venue:
+        client = client_of(f"https://{host}:{venue.port}")
+        said = client.submit(ORDER)
+        assert isinstance(said, OrderUnknown) and "NotSent" in said.error
+        assert not client.begin(client.presign(ORDER))
+        with pytest.raises(VenueUnavailable, match="SSLError"):
+            client.instruments()
+        client.close()
+        assert venue.connections >= 2 and venue.requests == []
+
+
+def test_a_certificate_that_is_trusted_is_read_from_too(wrap: Wrap) -> None:
+    with loopback_venue(lambda path, body: http({"universe": []}), wrap=wrap) as venue:
+        client = client_at(venue)
+        with pytest.raises(VenueUnavailable, match="universe is empty"):
+            client.instruments()
+        client.close()
