@@ -24,12 +24,14 @@ from core.positions import remember
 from core.prop_values import Entry, Flatten, PropRules, Valuation, smallest
 from core.protection import begin_exit
 from core.reconcile import is_outdated
+from core.sessions import is_known, is_open
 from core.state import ExitReason, State
 from core.turn import Turn, shown_as
 
 ROOM_EVERY_MS = 60_000  # between two lines about the distances
 SETTLE_MS = 1_000  # a balance that has not followed its fill by then is asked for
-CLOSE_AGAIN_MS = 5_000  # a position outside the config is closed once in this time
+CLOSE_AGAIN_MS = 5_000  # a position outside the config is closed once in this time, doubled each time
+CLOSE_AGAIN_MS_MAX = 300_000
 PRICES = (Trade, Quote, PolledPrice)
 ACCOUNT = (AccountSnapshot, AccountUpdate, PositionUpdate, Fill)
 
@@ -47,6 +49,7 @@ def after(turn: Turn, event: AnyEvent, before: State) -> None:
         learn_balance(turn, rules, event.balance, held)
     elif isinstance(event, AccountSnapshot):
         learn_round(turn, rules, event, held, before)
+        forget_closed(turn)
     elif isinstance(event, Fill):
         book(turn, event, before)
     if held or not is_price:
@@ -124,17 +127,35 @@ def obey(turn: Turn, flatten: Flatten, held: tuple[Holding, ...]) -> None:
 
 
 def close_outside(turn: Turn, flatten: Flatten, holding: Holding) -> None:
-    """The venue would close this one too: it counts towards the same limits."""
-    asked_ms = turn.state.prop_closed_ms.get(holding.contract_id, -CLOSE_AGAIN_MS)
-    if turn.now_ms - asked_ms < CLOSE_AGAIN_MS:
+    """The venue would close this one too: it counts towards the same limits.
+
+    Told once. Where the product is known not to trade, it waits for the opening; a close that does not help is repeated
+    ever more seldom.
+    """
+    if not is_tradable(turn, holding.symbol):
         return
-    turn.set(prop_closed_ms={**turn.state.prop_closed_ms, holding.contract_id: turn.now_ms})
-    if holding.contract_id:  # without one nobody can be asked to close it
-        turn.act(CloseContract(holding.symbol, holding.contract_id, flatten.name))
+    asked_ms, times = turn.state.prop_closes.get(holding.contract_id, (0, 0))
+    if times and turn.now_ms - asked_ms < min(CLOSE_AGAIN_MS * 2 ** min(times - 1, 10), CLOSE_AGAIN_MS_MAX):
+        return
+    turn.set(prop_closes={**turn.state.prop_closes, holding.contract_id: (turn.now_ms, times + 1)})
+    turn.act(CloseContract(holding.symbol, holding.contract_id, flatten.name))
     turn.note(
-        "WARNING", "leaving", symbol=holding.symbol, reason=flatten.name, notify=True,
+        "WARNING", "leaving", symbol=holding.symbol, reason=flatten.name, notify=not times, tries=times + 1,
         text=f"outside the config. {flatten.text}",
     )  # fmt: skip
+
+
+def is_tradable(turn: Turn, symbol: str) -> bool:
+    """Whether orders may be taken: what nobody told us of may trade at any hour."""
+    hours = turn.rules.hours
+    return hours is None or not is_known(hours, symbol) or is_open(hours, symbol, turn.venue_now_ms)
+
+
+def forget_closed(turn: Turn) -> None:
+    """A contract that is no longer held begins anew, should it come back."""
+    held = {other.contract_id for other in turn.state.outside.values()}
+    if not turn.state.prop_closes.keys() <= held:
+        turn.set(prop_closes={k: v for k, v in turn.state.prop_closes.items() if k in held})
 
 
 def on_close_answered(turn: Turn, event: CloseAnswered) -> None:

@@ -158,9 +158,13 @@ def is_late(sessions: Sessions, symbol: str, ms: int) -> bool:
     When an unknown product opens we do not know: for it only the weekend counts.
     """
     session = window(sessions, symbol, ms)
-    is_known = symbol in sessions.hours or symbol in sessions.groups
-    opens_ms = session.opens_ms if is_known else chicago_ms(session.day, DAY_BEGINS - DAY_MINUTES)
+    opens_ms = session.opens_ms if is_known(sessions, symbol) else chicago_ms(session.day, DAY_BEGINS - DAY_MINUTES)
     return ms >= session.flat_by_ms or ms < opens_ms
+
+
+def is_known(sessions: Sessions, symbol: str) -> bool:
+    """Whether we were told when it trades."""
+    return symbol in sessions.hours or symbol in sessions.groups
 
 
 def is_calendar_over(sessions: Sessions, ms: int) -> bool:

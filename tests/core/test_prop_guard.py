@@ -219,6 +219,38 @@ def test_positions_outside_the_config_count_and_are_closed_too() -> None:
     assert [a.contract_id for a in again if isinstance(a, CloseContract)] == [MES]  # it is still there
 
 
+def close_times(desk: Desk, minutes: int) -> list[int]:
+    """Seconds from now at which a close outside the config is asked for."""
+    begin_ms, found = desk.now_ms, []
+    for _ in range(minutes * 60):
+        found += [(desk.now_ms - begin_ms) // 1_000 for a in desk.tick() if isinstance(a, CloseContract)]
+    return found
+
+
+def test_a_close_outside_the_config_that_does_not_help_is_repeated_ever_more_seldom_and_told_once() -> None:
+    desk = ready(own_daily_loss=100)
+    desk.account("50000", held("MES", "2", MES, "5"))
+    desk.price("3985", symbol="MES")
+    assert close_times(desk, 30) == [5, 15, 35, 75, 155, 315, 615, 915, 1215, 1515]
+    told = [n for n in desk.log if n.name == "leaving" and n.notify]
+    assert len(told) == 1
+    desk.account("49850")  # gone at last; should it come back, it is new
+    assert desk.state.prop_closes == {}
+
+
+def test_nothing_outside_the_config_is_closed_while_its_market_is() -> None:
+    plain = rules()
+    assert plain.prop is not None
+    desk = Desk(msgspec.structs.replace(plain, hours=plain.prop.sessions), now_ms=ct("2026-11-24 14:59"))
+    desk.account("50000", held("MES", "2", MES, "5"))
+    desk.price("4000", symbol="MES")
+    before = close_times(desk, 60)  # flat from 3:05 PM, closed from 3:10
+    assert before and max(before) < 11 * 60 and len(before) < 8
+    assert close_times(desk, 59) == []
+    again = close_times(desk, 10)
+    assert again == [] or min(again) >= 60  # open from 5 PM: a new day, on which it may be held
+
+
 def test_the_session_s_end_closes_what_is_open() -> None:
     desk = Desk(rules(), now_ms=ct("2026-11-24 15:04"))
     desk.price("4000")
