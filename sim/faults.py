@@ -47,7 +47,7 @@ FAULTS: dict[str, str] = {
     "snapshot": "after a subscription the newest event of each order, position and account comes again",
     "expire_tokens": "now: no token issued so far is good any more; `close` ends the hubs too",
     # TopstepX orders and accounts
-    "refuse": "nothing is done and `success: false` answered with `code`, `message`; `action` narrows it (Order/place)",
+    "refuse": "nothing is done, `success: false` with `code`, `message` answered; `action`, `type` (4: stop) narrow it",
     "pending": "executed, then `success: false` with `code` (6) is answered; `action` narrows it",
     "error_answer": "executed, then `status` (500) is answered; `action` narrows it",
     "position_brackets": "brackets are refused as in Position Brackets mode",
@@ -67,7 +67,7 @@ FAULTS: dict[str, str] = {
     "lost_request": "the connection is reset and nothing executed; `action` narrows it",
     "late_order": "the connection is reset at once, the action executes `ms` later; `action` narrows it",
     "slow_answer": "the answer to an action comes `ms` late; `action` narrows it",
-    "reject": "an order is refused with `error` (TopstepX: `code`); `status: err`: the whole action; `coin` narrows it",
+    "reject": "an order is refused with `error`; `status: err`: the whole action; `coin`, `trigger` (stops) narrow it",
     "post_only": "only post-only orders are taken, as after a network upgrade",
     "budget": "the address budget ends at `cap` requests (0: spent)",
     "expire_agent": "now: the agent `address` (or every agent) is no longer known",
@@ -146,7 +146,7 @@ class Faults:
     def on(self, name: str, **facts: Any) -> dict[str, Any] | None:
         """The fault's arguments (and its name, so never empty) if it is active and its narrowing arguments agree with
         `facts`; else None."""
-        args = self._agreeing(name, facts)
+        args = self.seen(name, **facts)
         if args is not None:
             self.count(name)
         return args
@@ -154,7 +154,8 @@ class Faults:
     def count(self, name: str) -> None:
         self.struck[name] = self.struck.get(name, 0) + 1
 
-    def _agreeing(self, name: str, facts: dict[str, Any]) -> dict[str, Any] | None:
+    def seen(self, name: str, **facts: Any) -> dict[str, Any] | None:
+        """Like `on`, for a look that has no effect by itself."""
         fault = self._active.get(name)
         if fault is None:
             return None
@@ -178,7 +179,7 @@ class Faults:
         return args
 
     def __iter__(self) -> Iterator[ActiveFault]:
-        return iter([f for f in list(self._active.values()) if self._agreeing(f.name, {}) is not None])
+        return iter([f for f in list(self._active.values()) if self.seen(f.name) is not None])
 
 
 def read_script(raw: bytes) -> list[TimedFault]:

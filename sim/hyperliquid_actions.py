@@ -121,7 +121,7 @@ def batch_length(action: Action) -> int:
 def _execute(venue: HyperliquidVenue, account: str, action: Action) -> JSON:
     if _cost(action) > WEIGHT_LIMIT:
         raise Refusal(f"Signed action over weight limit of {WEIGHT_LIMIT}.")
-    refused = venue.faults.on("reject")
+    refused = venue.faults.seen("reject")
     if refused is not None and refused.get("status") == "err" and venue.faults.take("reject", action=_name(action)):
         raise Refusal(refused.get("error", "Trading is halted."))
     if isinstance(action, OrderAction):

@@ -116,7 +116,7 @@ def _place_one(venue: HyperliquidVenue, account: str, request: Request, group: i
 
 def _gate(venue: HyperliquidVenue, request: Request) -> str | None:
     """Faults that refuse an order before the exchange sees it."""
-    if refused := venue.faults.take("reject", coin=request.symbol, status=None):
+    if refused := venue.faults.take("reject", coin=request.symbol, status=None, trigger=request.trigger is not None):
         return str(refused.get("error", ORDER_ERRORS[Status.NO_MATCH]))
     is_plain = request.trigger is None and request.time_in_force is not TimeInForce.ALO
     if is_plain and venue.faults.take("post_only"):

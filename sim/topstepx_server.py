@@ -241,7 +241,7 @@ class TopstepxServer:
             asyncio.get_running_loop().call_later(delay_s, self._perform, request, action, raw)
             return self._reset(request)
         try:
-            answer = self._refusal(action) or self._perform(request, action, raw)
+            answer = self._refusal(action, raw) or self._perform(request, action, raw)
         except BadBody as e:
             body = encode(e.problem)
             return web.Response(status=400, body=body, content_type="application/problem+json")
@@ -268,9 +268,14 @@ class TopstepxServer:
         body = encode(answer)
         return _json(body[: len(body) // 2] if faults.take("partial_json", action=action) else body)
 
-    def _refusal(self, action: str) -> JSON | None:
+    def _refusal(self, action: str, raw: bytes) -> JSON | None:
         """`success: false` without anything done (fault `refuse`)."""
-        fault = self.venue.faults.take("refuse", action=action)
+        if self.venue.faults.seen("refuse", action=action) is None:
+            return None
+        body = msgspec.json.decode(raw) if raw else None
+        fault = self.venue.faults.take(
+            "refuse", action=action, type=body.get("type") if isinstance(body, dict) else None
+        )
         return None if fault is None else no(int(fault.get("code", 1)), fault.get("message"))
 
     def _perform(self, request: web.Request, action: str, raw: bytes) -> JSON:
