@@ -1,7 +1,7 @@
 """Frames as the protocol page (1.3, 1.6) shows them."""
 
 USER = "0x1111111111111111111111111111111111111111"
-NOW = 1_790_232_217_000
+NOW = 1_791_318_880_000  # just after the latest of them
 
 TRADES = (
     b'{"channel":"trades","data":[{"coin":"BTC","side":"A","px":"84143.0","sz":"0.00036","time":1790232216193,'

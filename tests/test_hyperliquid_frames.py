@@ -449,3 +449,21 @@ def _recorded(kind):
 
 def _raw(message):
     return message if isinstance(message, bytes) else json.dumps(message).encode()
+
+
+# --- times --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw, old",
+    [
+        (TRADES, b'"time":1790232216193'), (BOOK, b'"time":1790232236546'), (BBO, b'"time":1790232237145'),
+        (FILLS, b'"time":1790357129742'), (UPDATES, b'"statusTimestamp":1790360256851'), (CANDLE, b'"t":1790232180000'),
+        (CANDLE, b'"T":1790232239999'),
+    ],
+)  # fmt: skip
+def test_a_time_that_has_not_come_is_no_time(raw: bytes, old: bytes) -> None:
+    """One such price would make everything after it look old."""
+    name = old.partition(b":")[0]
+    with pytest.raises(BadFrame, match="bad_"):
+        decode_frame(swap(raw, old, name + b":%d" % (NOW + 9 * 86_400_000)), NOW, USER)

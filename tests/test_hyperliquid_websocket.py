@@ -14,6 +14,7 @@ from runtime.clock import ManualClock, SystemClock
 from tests.hyperliquid_frames import (
     FILL,
     FILLS,
+    NOW,
     TRADES,
     UPDATES,
     USER,
@@ -40,7 +41,7 @@ def start(server, request):
     def _start(*coins, user=None, clock=None, **options):
         inbox: queue.Queue = queue.Queue()
         options = {"connect_spacing_s": 0.0, "poll_s": 0.02, "jitter": lambda: 0.5} | options
-        client = HyperliquidWebSocketClient(server.url, coins, user, inbox, clock or ManualClock(), **options)
+        client = HyperliquidWebSocketClient(server.url, coins, user, inbox, clock or ManualClock(NOW), **options)
         request.addfinalizer(client.stop)
         client.start()
         return client, inbox

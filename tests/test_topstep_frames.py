@@ -782,3 +782,36 @@ def test_recorded_frames():
     reader = TopstepFrameReader(ACCOUNT, CONTRACTS)
     kinds = [type(e) for raw in RECORDED.read_bytes().splitlines() for e in reader.read(raw, NOW)]
     assert kinds == [AccountUpdate, Book, Trade, OrderUpdate, PositionUpdate, Quote, Fill]
+
+
+# --- what must not mislead a replay -------------------------------------------------------------------------------------
+
+
+def test_a_time_that_has_not_come_is_no_time() -> None:
+    """Of an order, a fill, a level of the book: each would make what follows look old."""
+    reader, at = TopstepFrameReader(ACCOUNT, CONTRACTS), "2026-08-21T20:51:31Z"
+    for text in (
+        event("GatewayDepth", MNQ, [level(4, 29547, 2, timestamp=at)]),
+        wrapped("GatewayUserOrder", ORDER_ROW | {"updateTimestamp": at}),
+        wrapped("GatewayUserTrade", FILL_ROW | {"creationTimestamp": at}),
+    ):
+        with pytest.raises(BadFrame, match="bad_time"):
+            reader.read(text.encode(), NOW)
+
+
+def test_a_book_that_began_with_a_bad_record_begins_with_the_next_for_a_replay_too() -> None:
+    live, replay = TopstepFrameReader(ACCOUNT, CONTRACTS), TopstepFrameReader(ACCOUNT, CONTRACTS)
+
+    def hear(*levels) -> None:
+        raw = event("GatewayDepth", MNQ, list(levels)).encode()
+        events = live.read(raw, NOW)
+        if events:
+            kept = raw if live.known is None else completed(raw, live.known)
+            assert replay.read(kept, NOW) == events
+
+    hear(level(2, 29540, 1))
+    live.begin()  # a new connection, which a replay does not see
+    with pytest.raises(BadFrame):
+        hear(level(2, -1, 1))
+    hear()
+    hear(level(2, 29547, 2))

@@ -650,3 +650,13 @@ def test_contracts_no_longer_held_are_let_go(market):
     dialect.watch([OTHER])
     assert talk.after(0.5) == [f"+ContractQuotes {OTHER}", f"+ContractTrades {OTHER}"]
     assert talk.hear(quote(OTHER, "2026-08-19T20:51:32Z", bestBid=1, bestAsk=2))
+
+
+def test_a_key_of_the_venue_with_the_name_of_ours_misleads_no_replay(user):
+    talk = Talk(user()).up()
+    text = wrapped("GatewayUserAccount", ACCOUNT_ROW)
+    for claim in ("null", "[[]]", '{"multiplier":"7"}'):
+        raw = f'{text[:-1]},"known":{claim}}}'
+        events = talk.hear(raw)
+        kept = talk.dialect.kept or raw.encode()
+        assert events and TopstepFrameReader(ACCOUNT, CONTRACTS).read(kept, NOW) == tuple(events)

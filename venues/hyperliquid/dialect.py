@@ -27,6 +27,7 @@ log = logging.getLogger("stream")
 PING = '{"method":"ping"}'
 SUBSCRIPTIONS_MAX = 1000  # page 1.5
 SAMPLE_BYTES_MAX = 2_000
+LATEST_MS = 10**14  # later than any time that a frame may hold
 SNAPSHOT_BYTES_PER_S = 20_000  # what probing the fill stream may cost on average
 SLOW_LINK_BYTES_PER_S = 100_000
 
@@ -213,7 +214,7 @@ class HyperliquidDialect:
 
     def rehearse(self) -> None:
         if self._sample:
-            FrameReader(self._user).read(self._sample, 0)
+            FrameReader(self._user).read(self._sample, LATEST_MS)
 
     def _spoke(self, sub: Subscription, now_s: float) -> None:
         sub.renewed_s = None

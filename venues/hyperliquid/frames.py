@@ -34,6 +34,9 @@ from venues.hyperliquid.shapes import (
     decode_envelope,
 )
 
+AHEAD_MS_MAX = 24 * 3_600_000  # of the venue's time before ours: everything after it would look old
+BAR_MS_MAX = 8 * AHEAD_MS_MAX  # the longest are of a week
+
 GREETING = b"Websocket connection established."  # page 1.1: plain text, before any JSON
 
 
@@ -108,11 +111,23 @@ def _any_sign(text: str) -> Decimal:
     return Decimal(text)
 
 
+def _timely(time_ms: int, now_ms: int) -> int:
+    """Raises BadFrame for a time beyond any error of our clock."""
+    if time_ms > now_ms + AHEAD_MS_MAX:
+        raise BadFrame("bad_time", f"{time_ms} is in the future")
+    return time_ms
+
+
 # --- frame by frame -------------------------------------------------------------------------------------------------
 
 
 def _trades(frame: TradesFrame, now_ms: int, user: str | None) -> Decoded:
-    events = [Trade(t.coin, _positive(t.px), _positive(t.sz), SIDES[t.side], t.tid, t.time, now_ms) for t in frame.data]
+    limit_ms = now_ms + AHEAD_MS_MAX
+    events = []
+    for t in frame.data:
+        if t.time > limit_ms:
+            _timely(t.time, now_ms)
+        events.append(Trade(t.coin, _positive(t.px), _positive(t.sz), SIDES[t.side], t.tid, t.time, now_ms))
     return tuple(events), None
 
 
@@ -125,7 +140,7 @@ def _bbo(frame: BboFrame, now_ms: int, user: str | None) -> Decoded:
         None if bid is None else _positive(bid.sz),
         None if ask is None else _positive(ask.px),
         None if ask is None else _positive(ask.sz),
-        data.time,
+        _timely(data.time, now_ms),
         now_ms,
     )
     return (quote,), None
@@ -134,19 +149,22 @@ def _bbo(frame: BboFrame, now_ms: int, user: str | None) -> Decoded:
 def _book(frame: BookFrame, now_ms: int, user: str | None) -> Decoded:
     data = frame.data
     bids, asks = (tuple((_positive(v.px), _positive(v.sz)) for v in side) for side in data.levels)
-    return (Book(data.coin, bids, asks, data.time, now_ms),), None
+    return (Book(data.coin, bids, asks, _timely(data.time, now_ms), now_ms),), None
 
 
 def _candle(frame: CandleFrame, now_ms: int, user: str | None) -> Decoded:
     rows = frame.data if isinstance(frame.data, list) else [frame.data]
-    return tuple(BarUpdate(symbol=row.s, bar=_bar(row), received_ms=now_ms) for row in rows), None
+    return tuple(BarUpdate(symbol=row.s, bar=_bar(row, now_ms), received_ms=now_ms) for row in rows), None
 
 
-def _bar(row: WireCandle) -> Bar:
+def _bar(row: WireCandle, now_ms: int) -> Bar:
+    _timely(row.t, now_ms)
     bar = Bar(
         row.t, row.T, _positive(row.o), _positive(row.h), _positive(row.l), _positive(row.c), _not_negative(row.v)
     )
-    if row.t > row.T or not (bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high):
+    if not row.t <= row.T <= row.t + BAR_MS_MAX or not (
+        bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
+    ):
         raise BadFrame("bad_bar", "its prices or times contradict each other")
     return bar
 
@@ -183,7 +201,7 @@ def _fill(fill: WireFill, now_ms: int, user: str | None, is_snapshot: bool) -> F
         order_id=fill.oid,
         client_id=fill.cloid,
         fill_id=f"{fill.time}:{fill.coin}:{fill.tid}",
-        time_ms=fill.time,
+        time_ms=_timely(fill.time, now_ms),
         received_ms=now_ms,
         start_position=None if fill.startPosition is None else _any_sign(fill.startPosition),
         is_snapshot=is_snapshot,
@@ -228,7 +246,7 @@ def _order_updates(frame: OrderUpdatesFrame, now_ms: int, user: str | None) -> D
             status=order_status(row.status),
             venue_status=row.status[:64],
             size_left=_not_negative(row.order.sz),
-            time_ms=row.statusTimestamp,
+            time_ms=_timely(row.statusTimestamp, now_ms),
             received_ms=now_ms,
         )
         for row in frame.data

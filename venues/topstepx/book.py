@@ -1,11 +1,11 @@
 """The order book of one contract, level by level as GatewayDepth tells it (page 3.4). Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 
 from core.model import ZERO, Book
 from venues.topstepx.hub_shapes import WireLevel
-from venues.topstepx.numbers import millis, not_negative, positive
+from venues.topstepx.numbers import not_negative, positive
 
 ASK, BID, BEST_ASK, BEST_BID, RESET, NEW_BEST_BID, NEW_BEST_ASK = 1, 2, 3, 4, 6, 9, 10  # page 2.1, DomType
 _ASKS, _BESTS = frozenset({ASK, BEST_ASK, NEW_BEST_ASK}), frozenset({BEST_ASK, BEST_BID, NEW_BEST_BID, NEW_BEST_ASK})
@@ -22,7 +22,7 @@ class Depth:
         self._asks: dict[Decimal, Decimal] = {}
         self._time_ms = 0
 
-    def apply(self, levels: Iterable[WireLevel]) -> None:
+    def apply(self, levels: Collection[WireLevel], time_of: Callable[[str], int]) -> None:
         """All or nothing. Raises BadFrame. Other types (trades, session high and low) are informational."""
         steps = [
             (
@@ -32,7 +32,7 @@ class Depth:
             for level in levels
             if level.type in _BIDS or level.type in _ASKS or level.type == RESET
         ]
-        times = [millis(level.timestamp) for level in levels]
+        times = [time_of(level.timestamp) for level in levels]
         for kind, price, size in steps:
             if kind == RESET:
                 self._bids.clear()

@@ -19,7 +19,7 @@ from venues.topstepx.numbers import is_given, millis, not_negative, number, posi
 from venues.topstepx.signalr import INVOCATION, Record, bad_json, parse
 from venues.topstepx.symbols import name_of_other, ticker
 
-__all__ = ["TopstepFrameReader", "completed"]
+__all__ = ["TopstepFrameReader", "completed", "unclaimed"]
 
 MARKET_EVENTS = frozenset({"GatewayQuote", "GatewayTrade", "GatewayDepth"})
 USER_EVENTS = frozenset({"GatewayUserAccount", "GatewayUserOrder", "GatewayUserPosition", "GatewayUserTrade"})
@@ -55,6 +55,15 @@ class _Best(msgspec.Struct):
     updated_ms: int = 0  # the newest lastUpdated
     stamped_ms: int = 0  # the timestamp that came with it
     moved: bool = False  # prices changed since, and lastUpdated did not
+
+
+def unclaimed(raw: bytes) -> bytes:
+    """`raw` without a key of the venue's that has the name of ours. Raises BadFrame."""
+    try:
+        record = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise bad_json(e) from None
+    return _encode({key: value for key, value in record.items() if key != "known"})
 
 
 def completed(raw: bytes, known: shapes.Known) -> bytes:
@@ -169,11 +178,15 @@ class TopstepFrameReader:
         arguments = shapes.decode_levels(record.arguments)
         self.contract_id = contract_id = arguments.contract_id
         book = self._books.get(contract_id)
-        if book is None or self._told.begins:
-            book = self._books[contract_id] = Depth()
+        begins = book is None or self._told.begins
+        if book is None or begins:
+            book = Depth()
+        book.apply(shapes.rows(arguments.levels), lambda text: _market_ms(text, received_ms))
+        events = book.events(self.symbol_of(contract_id), received_ms)
+        if begins and events:  # not before: a record that is not kept cannot tell a replay where the book begins
+            self._books[contract_id] = book
             self._keep().begins = True
-        book.apply(shapes.rows(arguments.levels))
-        return book.events(self.symbol_of(contract_id), received_ms)
+        return events
 
     # --- user hub ---
 
@@ -227,7 +240,7 @@ class TopstepFrameReader:
             order_id=wire.order_id,
             client_id=None,
             fill_id=str(wire.id),
-            time_ms=millis(wire.creation_timestamp),
+            time_ms=_market_ms(wire.creation_timestamp, received_ms),
             received_ms=received_ms,
         )
         return (fill,)
@@ -301,7 +314,8 @@ def order_update(wire: shapes.WireOrder, symbol: str, received_ms: int) -> Order
     if status is OrderStatus.ACCEPTED and filled:
         status = OrderStatus.PARTIAL
     left = Decimal(0 if status is OrderStatus.FILLED else wire.size - filled)
-    time_ms = millis(wire.creation_timestamp if wire.update_timestamp is None else wire.update_timestamp)
+    moment = wire.creation_timestamp if wire.update_timestamp is None else wire.update_timestamp
+    time_ms = _market_ms(moment, received_ms)
     return OrderUpdate(
         symbol=symbol,
         order_id=wire.id,

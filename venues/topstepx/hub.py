@@ -14,7 +14,7 @@ from runtime.dialect import BadFrame, Closed, Mute
 from runtime.redaction import Redactor
 from runtime.stream import scrub
 from runtime.venue import CredentialsRefused, VenueUnavailable
-from venues.topstepx.frames import TopstepFrameReader, completed
+from venues.topstepx.frames import TopstepFrameReader, completed, unclaimed
 from venues.topstepx.signalr import (
     CLOSE,
     COMPLETION,
@@ -210,12 +210,16 @@ class HubDialect:
             return ()
         if not self._knows(record.target):
             raise BadFrame("unknown_target", repr(record.target[:40]))
-        record.known = msgspec.Raw(b"")  # ours alone: see frames.completed
+        is_claimed = bool(bytes(record.known))  # ours alone: see frames.completed
+        if is_claimed:
+            raw, record.known = unclaimed(raw), msgspec.Raw(b"")
         events = self._reader.events(record, received_ms)
         if not self._wants(record.target, now_s):
             return ()
         if events and self._reader.known is not None:
             self.kept = completed(raw, self._reader.known)
+        elif events and is_claimed:
+            self.kept = raw
         if events and len(raw) < SAMPLE_BYTES_MAX:
             self._sample = self.kept or raw
         return events
