@@ -137,6 +137,8 @@ def test_every_trade_of_a_frame_is_judged(make: Make, prices: tuple[str, ...]) -
 
 # --- P9 ---------------------------------------------------------------------------------------------------------------
 
+LONG_MS = 60_000  # of the hurried clock: three seconds, for a bot that does not end by itself
+
 
 def hurried(start_ms: int) -> SystemClock:
     """Twenty times as fast: what takes a bot seconds is over before anybody yawns."""
@@ -152,11 +154,12 @@ def test_a_bug_in_the_brain_ends_entries_and_then_the_bot(make: Make, caplog: py
         raise ZeroDivisionError("a strategy's bug")
 
     desk = ready()
-    watched = make(desk.state, hurried(desk.now_ms), {"BTC": broken})
+    clock = hurried(desk.now_ms)
+    watched = make(desk.state, clock, {"BTC": broken})
     for ms in (1, 1_100):
         watched.inbox.put(trade(desk.now_ms + ms))
     with caplog.at_level(logging.INFO, "bot"):
-        assert watched.bot.run() == 1
+        assert watched.bot.run(until_ms=clock.now_ms() + LONG_MS) == 1
     assert "ZeroDivisionError" in str(watched.bot.state.halted)
     assert "halted" in watched.said and not watched.executor.submits
     assert any(record.levelname == "CRITICAL" and "on Trade" in record.message for record in caplog.records)
@@ -166,9 +169,10 @@ def test_an_exit_that_would_fail_is_known_before_it_is_needed(make: Make, caplog
     """While a position is open the exit is rehearsed: a bug in it halts the bot now, not at the stop."""
     desk = ready(held=True)
     risk = msgspec.structs.replace(RULES_HERE.risk, exit_slippage_pct=D("sNaN"))  # whoever reckons with it fails
-    watched = make(desk.state, hurried(desk.now_ms), {}, msgspec.structs.replace(RULES_HERE, risk=risk))
+    clock = hurried(desk.now_ms)
+    watched = make(desk.state, clock, {}, msgspec.structs.replace(RULES_HERE, risk=risk))
     with caplog.at_level(logging.INFO, "bot"):
-        assert watched.bot.run() == 1
+        assert watched.bot.run(until_ms=clock.now_ms() + LONG_MS) == 1
     assert "on rehearsal" in str(watched.bot.state.halted)
     assert "halted" in watched.said
     faults = [record for record in caplog.records if record.message.startswith("fault ")]
