@@ -8,6 +8,7 @@ import msgspec
 
 from core.messages import (
     AccountSnapshot,
+    BarHistory,
     CancelAnswered,
     ClockOffset,
     CloseAnswered,
@@ -23,7 +24,7 @@ from core.messages import (
 from core.model import Bar, Fill, Instrument, Order
 from runtime.budget import WeightBudget
 from runtime.clock import Clock
-from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
+from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable, believed
 from runtime.warm_http import NETWORK_ERRORS, checked_url, tls_context
 from venues.hyperliquid import fills, info, wire
 from venues.hyperliquid.rest import HyperliquidRest, Timeouts, checked, network_text
@@ -121,7 +122,7 @@ class HyperliquidClient:
             equity, available = checked("clearinghouseState", info.classic_equity, state)
         else:
             equity, available = checked("spotClearinghouseState", info.unified_equity, state, spot)
-        return AccountSnapshot(
+        snapshot = AccountSnapshot(
             received_ms=self._clock.now_ms(),
             equity=equity,
             available=available,
@@ -130,12 +131,18 @@ class HyperliquidClient:
             requested_ms=requested_ms,
             time_ms=state.time,
         )
+        return believed(snapshot, self._offset_ms)
 
     def working_orders(self) -> WorkingOrders:
         requested_ms = self._clock.now_ms()
         rows = self._ask("frontendOpenOrders", list[info.OrderRow])
         orders = checked("frontendOpenOrders", info.working_orders_of, rows)
-        return WorkingOrders(received_ms=self._clock.now_ms(), orders=orders, requested_ms=requested_ms)
+        listing = WorkingOrders(received_ms=self._clock.now_ms(), orders=orders, requested_ms=requested_ms)
+        return believed(listing, self._offset_ms)
+
+    def hurry(self, on: bool) -> None:
+        """While on, reads may use what the budget keeps for actions: an exit or a stop waits for them."""
+        self._rest.is_urgent = on
 
     def fills_since(self, time_ms: int) -> Sequence[Fill]:
         rows: dict[tuple[str, int], fills.FillRow] = {}
@@ -155,7 +162,8 @@ class HyperliquidClient:
 
     def _fills(self, rows: list[fills.FillRow]) -> tuple[Fill, ...]:
         received_ms = self._clock.now_ms()
-        return fills.in_order([fills.fill_of(row, self._user(), received_ms) for row in rows])
+        found = [fills.fill_of(row, self._user(), received_ms) for row in rows]
+        return fills.in_order([believed(fill, self._offset_ms) for fill in found])
 
     def bars(self, symbol: str, timeframe_ms: int, count: int) -> tuple[Bar, ...]:
         interval = info.INTERVALS.get(timeframe_ms)
@@ -168,7 +176,8 @@ class HyperliquidClient:
         rows = self._rest.info(request, list[info.Candle])
         self._rest.charge_rows(len(rows), 60)
         bars = {row.t: checked("candleSnapshot", info.bar_of, row) for row in rows}
-        return tuple(bars[open_ms] for open_ms in sorted(bars))[-count:]
+        newest = tuple(bars[open_ms] for open_ms in sorted(bars))[-count:]
+        return believed(BarHistory(symbol=symbol, bars=newest, received_ms=now_ms), 0).bars
 
     def polled_prices(self, symbols: Sequence[str]) -> Sequence[PolledPrice]:
         """Up to BOOKS_MAX markets with venue time and both sides; more by their mids alone, which carry no time.
@@ -199,7 +208,7 @@ class HyperliquidClient:
         bid, ask = checked("l2Book", info.best_prices, book, symbol)
         if bid is None or ask is None:
             return None
-        return PolledPrice(
+        polled = PolledPrice(
             received_ms=self._clock.now_ms(),
             symbol=symbol,
             price=(bid + ask) / 2,
@@ -208,6 +217,7 @@ class HyperliquidClient:
             mark=None,
             time_ms=book.time,
         )
+        return believed(polled, self._offset_ms)
 
     def _polled_marks(self) -> dict[str, Decimal]:
         """Marks every MARKS_EVERY_MS, {} between: at 20 a read they would eat the budget, and old ones mislead."""
@@ -223,8 +233,10 @@ class HyperliquidClient:
 
     def measure_clock(self) -> ClockOffset:
         before_ms, venue_ms, after_ms = self._rest.venue_time()
-        self._offset_ms = venue_ms - (before_ms + after_ms) // 2
-        return ClockOffset(received_ms=after_ms, offset_ms=self._offset_ms, round_trip_ms=after_ms - before_ms)
+        offset_ms = venue_ms - (before_ms + after_ms) // 2
+        measured = ClockOffset(received_ms=after_ms, offset_ms=offset_ms, round_trip_ms=after_ms - before_ms)
+        self._offset_ms = believed(measured, 0).offset_ms
+        return measured
 
     def _ask(self, what: str, shape: type[T], **keys: object) -> T:
         """A read about our account."""

@@ -21,7 +21,7 @@ from core.messages import (
 )
 from core.model import Bar, Fill, Instrument, Order, VenuePosition
 from runtime.clock import Clock
-from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
+from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable, believed
 from runtime.warm_http import checked_url, tls_context
 from venues.topstepx import shapes, wire
 from venues.topstepx.accounts import AccountRow, pick
@@ -160,7 +160,7 @@ class TopstepClient:
         positions = self.positions()
         orders = self.working_orders().orders
         balance = checked("Account/search", shapes.finite, row.balance, "balance")
-        return AccountSnapshot(
+        snapshot = AccountSnapshot(
             received_ms=self._clock.now_ms(),
             equity=balance,
             available=balance,
@@ -172,6 +172,7 @@ class TopstepClient:
             has_open_pnl=False,
             can_trade=row.canTrade,
         )
+        return believed(snapshot, self._offset.middle_ms)
 
     def positions(self) -> tuple[VenuePosition, ...]:
         """Of every contract of the account, configured or not."""
@@ -197,7 +198,12 @@ class TopstepClient:
             for row in rows
             if row.status not in shapes.TERMINAL
         )
-        return WorkingOrders(received_ms=self._clock.now_ms(), orders=orders, requested_ms=requested_ms)
+        listing = WorkingOrders(received_ms=self._clock.now_ms(), orders=orders, requested_ms=requested_ms)
+        return believed(listing, self._offset.middle_ms)
+
+    def hurry(self, on: bool) -> None:
+        """While on, reads may use what the limits keep for orders: an exit or a stop waits for them."""
+        self._rest.is_urgent = on
 
     def fills_since(self, time_ms: int) -> Sequence[Fill]:
         what = "Trade/search"
@@ -209,6 +215,8 @@ class TopstepClient:
         for row in rows.values():
             symbol = self._catalogue.instrument(row.contractId).symbol
             fills.append(checked(what, shapes.fill_of, row, symbol, self._book.ticker(row.contractId), received_ms))
+        for fill in fills:
+            believed(fill, self._offset.middle_ms)
         return sorted(fills, key=lambda fill: (fill.time_ms, int(fill.fill_id)))
 
     # --- contracts --------------------------------------------------------------------------------------------------
@@ -265,7 +273,9 @@ class TopstepClient:
         """By the Date header, in whole seconds: `round_trip_ms` is twice the error, up to 1000 more than the trip's."""
         after_ms, low_ms, high_ms = self._rest.measure_clock()
         self._rest.renew_when_due()
-        return ClockOffset(received_ms=after_ms, offset_ms=(low_ms + high_ms) // 2, round_trip_ms=high_ms - low_ms)
+        offset_ms = (low_ms + high_ms) // 2
+        measured = ClockOffset(received_ms=after_ms, offset_ms=offset_ms, round_trip_ms=high_ms - low_ms)
+        return believed(measured, 0)
 
     def request_budget(self) -> RequestBudget | None:
         """None: the venue counts requests in a window, which RequestLimits keeps, and orders are not used up."""

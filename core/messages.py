@@ -418,6 +418,7 @@ class ReadOrders(Action, frozen=True):
     """Ask for all working orders; the answer is `WorkingOrders`."""
 
     reason: str
+    is_urgent: bool = False  # an exit or a stop waits for it: it may use what the request budget keeps for orders
 
 
 class ReadAccount(Action, frozen=True):
@@ -425,6 +426,7 @@ class ReadAccount(Action, frozen=True):
 
     fills_since_ms: int | None  # venue clock; None: the stream has brought them all
     reason: str
+    is_urgent: bool = False  # as in ReadOrders
 
 
 class ReadBars(Action, frozen=True):

@@ -29,7 +29,15 @@ def find_record(market: MarketState, client_id: str | None, order_id: int | None
 
 def read_orders(turn: Turn, reason: str) -> None:
     turn.set(read_orders_ms=turn.now_ms)
-    turn.act(ReadOrders(reason))
+    turn.act(ReadOrders(reason, is_urgent(turn)))
+
+
+def is_urgent(turn: Turn) -> bool:
+    """Whether a position is on its way out, or without a stop: nothing else may use up what can be asked."""
+    return any(
+        market.position is not None and (market.exit_reason is not None or market.naked_since_ms is not None)
+        for market in turn.state.markets.values()
+    )
 
 
 def read_account(turn: Turn, reason: str, with_fills: bool = False) -> None:
@@ -42,7 +50,7 @@ def read_account(turn: Turn, reason: str, with_fills: bool = False) -> None:
     if not turn.rules.can_reduce_only:
         with_fills = with_fills or turn.state.gap_from_ms is not None
         since_ms = fills_from_ms(turn)
-    turn.act(ReadAccount(since_ms if with_fills else None, reason))
+    turn.act(ReadAccount(since_ms if with_fills else None, reason, is_urgent(turn)))
 
 
 def fills_from_ms(turn: Turn) -> int:

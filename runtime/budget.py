@@ -7,6 +7,7 @@ from runtime.clock import Clock
 from runtime.venue import VenueUnavailable
 
 WINDOW_MS = 60_000
+URGENT_MS = 500  # 120 a minute: fewer than the strictest venue allows
 
 
 class WeightBudget:
@@ -15,8 +16,9 @@ class WeightBudget:
     Hyperliquid: weight by IP and minute (page 7.1). TopstepX: requests, in two windows (page 1.6); whether those slide
     or are fixed is unverified, and what fits every sliding window fits every fixed one.
     Actions (orders, cancels, noops) always go and are only written down; reads leave `reserve` to them and wait
-    for their turn, or give up. The lock is the exception to "no locks": the count belongs to the IP, hence to all
-    threads at once, and it is held for microseconds, never while anybody waits.
+    for their turn, or give up. A read that an exit or a stop waits for is `urgent`: it may use the reserve, and beyond
+    that, or after a 429, goes all the same every URGENT_MS. The lock is the exception to "no locks": the count belongs
+    to the IP, hence to all threads at once, and it is held for microseconds, never while anybody waits.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class WeightBudget:
         self._spent: deque[tuple[int, int]] = deque()  # (our ms, weight), oldest first
         self._used = 0
         self._held_until_ms = 0
+        self._urgent_ms: int | None = None  # when a read went that had no room
         self.capacity = capacity
 
     def used(self) -> int:
@@ -53,29 +56,40 @@ class WeightBudget:
         with self._lock:
             self._held_until_ms = max(self._held_until_ms, self._clock.now_ms() + int(delay_s * 1000))
 
-    def take(self, weight: int, stop: threading.Event) -> None:
+    def take(self, weight: int, stop: threading.Event, *, urgent: bool = False) -> None:
         """Spend `weight` on a read, waiting for room if need be.
 
         Raises VenueUnavailable when there would be none within the longest wait, or `stop` is set meanwhile.
         """
         waited_s = 0.0
-        while (delay_s := self._try(weight)) > 0:
+        while (delay_s := self._try(weight, urgent)) > 0:
             if waited_s + delay_s > self._wait_s_max or self._clock.wait(stop, delay_s):
                 text = f"request budget: {self.used()} of {self.capacity} in {self._window_ms // 1000} s"
                 raise VenueUnavailable(text, retry_s=delay_s)
             waited_s += delay_s
 
-    def _try(self, weight: int) -> float:
+    def _try(self, weight: int, urgent: bool) -> float:
         """Take it and return 0, or return the seconds until it is worth trying again."""
         with self._lock:
             now_ms = self._clock.now_ms()
             self._forget(now_ms)
+            if urgent:
+                return self._try_urgent(now_ms, weight)
             if 0 < (held_ms := self._held_until_ms - now_ms) <= self._window_ms:  # longer: the clock was set back
                 return held_ms / 1000
             if self._used + weight <= self._reads_may_use or not self._used:
                 self._add(now_ms, weight)
                 return 0.0
             return max(self._ms_until_free(now_ms, weight), 1) / 1000
+
+    def _try_urgent(self, now_ms: int, weight: int) -> float:
+        if self._used + weight > self.capacity or now_ms < self._held_until_ms:
+            wait_ms = 0 if self._urgent_ms is None else self._urgent_ms + URGENT_MS - now_ms
+            if 0 < wait_ms <= URGENT_MS:
+                return wait_ms / 1000
+            self._urgent_ms = now_ms
+        self._add(now_ms, weight)
+        return 0.0
 
     def _ms_until_free(self, now_ms: int, weight: int) -> int:
         excess = self._used + weight - self._reads_may_use

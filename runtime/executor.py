@@ -38,7 +38,7 @@ class LiveExecutor:
                 assert self._lanes is not None, "a dry run keeps its orders to itself"
                 self._lanes.dispatch(action, body)
             case ReadOrders():
-                self._listing.ask()
+                self._listing.ask(action.is_urgent)
             case ReadAccount() | ReadBars():
                 self._reader.ask(action)
             case PollPrices():

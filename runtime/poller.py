@@ -81,7 +81,9 @@ class AccountReader:
         accounts = [action for action in actions if isinstance(action, ReadAccount)]
         if accounts:
             since = [action.fills_since_ms for action in accounts if action.fills_since_ms is not None]
+            self._client.hurry(any(action.is_urgent for action in accounts))
             self._read_account(min(since, default=None), accounts[-1].reason)
+            self._client.hurry(False)
         for symbol in dict.fromkeys(action.symbol for action in actions if isinstance(action, ReadBars)):
             self._read_bars(symbol)
         return True
@@ -144,25 +146,27 @@ class ListingReader:
 
     def __init__(self, client: VenueClient, outbox: Any, clock: Clock) -> None:
         self._client, self._outbox, self._clock = client, outbox, clock
-        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False: stop
+        self._asked: queue.SimpleQueue[bool | None] = queue.SimpleQueue()  # whether it is urgent; None: stop
         self._thread = threading.Thread(target=self._run, name="listing", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def ask(self) -> None:
-        self._asked.put(True)
+    def ask(self, is_urgent: bool = False) -> None:
+        self._asked.put(is_urgent)
 
     def stop(self, timeout_s: float = 3.0) -> None:
-        self._asked.put(False)
+        self._asked.put(None)
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:
-            while self._asked.get():
+            while (is_urgent := self._asked.get()) is not None:
                 while not self._asked.empty():
-                    if not self._asked.get():
+                    if (another := self._asked.get()) is None:
                         return
+                    is_urgent |= another
+                self._client.hurry(is_urgent)
                 self._read()
         except Exception as e:  # a bug: stops could not be confirmed any more, so the main thread must halt
             self._outbox.put(CoreFault(error=f"listing: {e!r}", received_ms=self._clock.now_ms()))

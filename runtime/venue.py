@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from core.messages import (
     AccountSnapshot,
+    AnyEvent,
     CancelAnswered,
     ClockOffset,
     CloseAnswered,
@@ -21,6 +22,8 @@ from core.messages import (
     WorkingOrders,
 )
 from core.model import Bar, Fill, Instrument, Order
+from core.sane import nonsense
+from core.state import State
 
 OrderAnswer = OrderAccepted | OrderRejected | OrderUnknown
 
@@ -38,6 +41,17 @@ class CredentialsRefused(Exception):
     """The venue does not accept this key or account: exit code 3. The text is for the user."""
 
 
+T = TypeVar("T", bound=AnyEvent)
+
+
+def believed(event: T, offset_ms: int) -> T:
+    """`event`, as a read has made it. Raises VenueUnavailable when it cannot be true, before anybody acts on it."""
+    why = nonsense(State(offset_ms=offset_ms), event)
+    if why is None:
+        return event
+    raise VenueUnavailable(f"{type(event).__name__}: unexpected answer: {why} beyond any sense", status=200)
+
+
 class VenueClient(Protocol):
     """REST of one venue, for one thread: it owns a warm connection and is not shared."""
 
@@ -51,6 +65,9 @@ class VenueClient(Protocol):
         """Raises VenueUnavailable when any part of the round is missing: never half an account."""
 
     def working_orders(self) -> WorkingOrders: ...
+
+    def hurry(self, on: bool) -> None:
+        """While on, reads may use what the request budget keeps for orders."""
 
     def fills_since(self, time_ms: int) -> Sequence[Fill]:
         """Fills from time_ms (venue clock) on, oldest first, marked is_snapshot."""

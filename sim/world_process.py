@@ -36,6 +36,7 @@ from sim.world_socket import WorldStream
 from sim.world_types import Adapter, Ending, Health, Written
 
 log = logging.getLogger("bot")
+NO_FILE = -1
 READ_AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 POLL_S = 1.0
 WARM_S = 20.0
@@ -90,42 +91,37 @@ class WorldJournal(Journal):
     def __init__(self, world: World, process: "Process", disk: Disk, tag: str) -> None:
         super().__init__(Path(), tag, 1)
         self._world, self._process, self._disk = world, process, disk
-        self._is_open = False
         self.total = 0  # bytes of this run
 
-    def write(self, lines: bytes) -> None:
-        if not self._is_open:
-            raise OSError("journal is not open")
-        if self._torn:
-            lines = b"\n" + lines
+    def _hand_over(self, data: memoryview) -> int:
+        lines = bytes(data)
         how = self._process.dies_at_write()
-        if self._world.strikes("disk_full"):
-            self._append(lines[: len(lines) // 3], torn=True)
-            self._torn, self.error = True, "No space left on device"
-            raise OSError(28, self.error)
+        if full := self._world.strikes("disk_full"):
+            size = self._world.dice(full).randrange(len(lines))
+            self._append(lines[:size], torn=True)
+            raise OSError(28, "No space left on device")
         if how is not None:
             cut = {"before": 0, "torn": max(1, len(lines) - 7), "after": len(lines)}[how]
             self._append(lines[:cut], torn=how == "torn")
             self._process.die_here()
         self._append(lines)
-        self._torn, self.error = False, None
+        return len(lines)
 
     def _append(self, lines: bytes, torn: bool = False) -> None:
         world = self._world
         self._disk.journal += lines
         self.total += len(lines)
-        self.bytes_written += len(lines)
         world.tape.written.append(Written(world.now_ms, world.bot_ms(), self._process.run, lines, torn))
 
     def is_due(self, now_ms: int) -> bool:
-        return not self._is_open or day_of(now_ms) != self._day
+        return self._fd is None or day_of(now_ms) != self._day
 
     def rotate(self, now_ms: int, state: State, rules: Rules) -> None:
         self._day = day_of(now_ms)
         if self._world.strikes("disk_full"):
             self.error = "No space left on device"
             raise OSError(28, self.error)
-        self._is_open, self.bytes_written = True, 0
+        self._fd, self.bytes_written = NO_FILE, 0
         self._torn = len(self._disk.journal) > 0 and not self._disk.journal.endswith(b"\n")
         self.write_snapshot(state, rules, with_bars=True)
 
@@ -133,7 +129,7 @@ class WorldJournal(Journal):
         pass
 
     def close(self) -> None:
-        self._is_open = False
+        self._fd = None
 
 
 class WorldInbox:
@@ -210,10 +206,11 @@ class WorldLanes(OrderLanes):
 class WorldListing(ListingReader):
     def __init__(self, process: "Process", client: Any) -> None:
         super().__init__(client, process.inbox, process.clock)
-        self._process, self._is_busy, self._is_asked = process, False, False
+        self._process, self._is_busy, self._is_asked, self._is_urgent = process, False, False, False
 
-    def ask(self) -> None:
+    def ask(self, is_urgent: bool = False) -> None:
         self._is_asked = True
+        self._is_urgent |= is_urgent
         if not self._is_busy:
             self._is_busy = True
             self._process.spawn(self._serve)
@@ -221,6 +218,8 @@ class WorldListing(ListingReader):
     def _serve(self) -> None:
         while self._is_asked:
             self._is_asked = False
+            self._client.hurry(self._is_urgent)
+            self._is_urgent = False
             with Telling(self._process, "listing"):
                 self._read()
         self._is_busy = False
@@ -374,8 +373,9 @@ class Process:
         self.later(delay_us, begin)
 
     def _lost(self, fibre: Fibre) -> None:
-        """A thread has died of a bug; the main thread was told, or the log was."""
+        """A thread has died of a bug."""
         self.world.counts["threads died"] += 1
+        self.world.died.append((self.world.now_ms, repr(fibre.error)))
         log.critical("thread_died error=%r", fibre.error)
 
     def nudge(self) -> None:

@@ -95,3 +95,26 @@ def test_threads_share_one_count(clock: ManualClock):
     for thread in threads:
         thread.join(10)
     assert budget.used() == 8_000
+
+
+def test_what_an_exit_waits_for_may_use_the_reserve_and_goes_on_slowly_beyond_it(clock: ManualClock):
+    budget = WeightBudget(clock, capacity=100, reserve=30)
+    budget.take(70, STOP)
+    for _ in range(30):
+        budget.take(1, STOP, urgent=True)
+    assert clock.waits == [] and budget.used() == 100
+    for _ in range(3):
+        budget.take(1, STOP, urgent=True)
+    assert clock.waits == [0.5, 0.5]  # 120 a minute at most
+    with pytest.raises(VenueUnavailable):
+        budget.take(1, STOP)
+
+
+def test_what_an_exit_waits_for_does_not_wait_for_the_end_of_a_429(clock: ManualClock):
+    budget = WeightBudget(clock)
+    budget.hold(60)
+    budget.take(1, STOP, urgent=True)
+    budget.take(1, STOP, urgent=True)
+    assert clock.waits == [0.5]
+    with pytest.raises(VenueUnavailable):
+        budget.take(1, STOP)

@@ -51,6 +51,7 @@ class HyperliquidRest:
     ) -> None:
         self._clock, self._budget, self._timeouts = clock, budget, timeouts
         self._stop = threading.Event()
+        self.is_urgent = False  # what is read may use what the budget keeps for actions
         self.warm = WarmConnection(api_url, clock, connect_s=timeouts.connect_s, context=context)
         self._reads = ReadSession(api_url, connect_s=timeouts.connect_s)
 
@@ -71,7 +72,7 @@ class HyperliquidRest:
         """
         what, body = request["type"], msgspec.json.encode(request)
         for tries in range(1, READ_TRIES + 1):
-            self._budget.take(WEIGHTS.get(what, WEIGHT_OTHER), self._stop)
+            self._budget.take(WEIGHTS.get(what, WEIGHT_OTHER), self._stop, urgent=self.is_urgent)
             try:
                 return checked(what, decode, self._fetch(what, body), shape)
             except VenueUnavailable as e:

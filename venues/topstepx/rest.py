@@ -105,6 +105,7 @@ class TopstepRest:
         self.warm = WarmConnection(api_url, clock, connect_s=timeouts.connect_s, context=context)
         self._session = ReadSession(api_url, connect_s=timeouts.connect_s)
         self._begun: tuple[str, bytes, str] | None = None  # what, body, token
+        self.is_urgent = False  # what is read may use what the limits keep for orders
 
     def close(self) -> None:
         self._stop.set()
@@ -125,7 +126,7 @@ class TopstepRest:
         content = msgspec.json.encode(body)
         self.renew_when_due()
         for tries in range(1, READ_TRIES + 1):
-            self._limits.of(what).take(1, self._stop)
+            self._limits.of(what).take(1, self._stop, urgent=self.is_urgent)
             try:
                 return accepted(what, self._decoded(what, self._read(what, content), shape), self._hide)
             except Refusal:
