@@ -9,6 +9,7 @@ from core.messages import (
     AccountSnapshot,
     Cancel,
     CoreFault,
+    JournalRestored,
     Modify,
     Note,
     PolledPrice,
@@ -18,6 +19,7 @@ from core.messages import (
     Submit,
 )
 from core.model import ZERO, Book, Purpose, Quote, Side, Trade
+from runtime import journal
 from runtime.recovery import replay_records
 from sim import world_strategy
 from sim.verdict import Bounds, Verdict
@@ -284,21 +286,36 @@ def p12_one_brain(reading: Reading, bounds: Bounds) -> Verdict:
     """Each run's journal played again gives the same actions; a run that was killed may lack the last ones."""
     verdict = Verdict("P12_one_brain")
     tape = reading.tape
-    killed = {ending.run for ending in tape.endings if ending.kind != "stopped"}
-    for run in dict.fromkeys(part.run for part in tape.written):
-        if any(part.run == run and part.torn for part in tape.written if run not in killed):
-            continue  # a disk that was full has left a gap
-        records = (record for part, _, record in reading.records if part.run == run)
+    stopped = {ending.run for ending in tape.endings if ending.kind == "stopped"}
+    for run, records, is_cut in passages(reading):
         try:
             replayed = replay_records(records, lambda rules: decoder_of(tape.venue, rules), world_strategy.load)
         except ValueError:
             continue  # killed before its first snapshot was whole
         verdict.looked_at += replayed.actions
         found = replayed.difference
-        if found is not None and not (found.recorded is None and run in killed):
+        if found is not None and not (found.recorded is None and (is_cut or run not in stopped)):
             verdict.say(
                 tape.end_ms,
                 f"P12 One brain: run {run} replayed differs at event {found.at_event}: recorded {found.recorded}, "
                 f"replayed {found.replayed}",
             )
     return verdict
+
+
+def passages(reading: Reading) -> Iterator[tuple[int, list[journal.Record], bool]]:
+    """What can be replayed: each run up to its first torn write, and again from where its disk took lines again."""
+    torn = {(part.run, part.true_ms) for part in reading.tape.written if part.torn}
+    for run in dict.fromkeys(part.run for part in reading.tape.written):
+        found: list[journal.Record] = []
+        is_whole = True
+        mine = [(part, record) for part, _, record in reading.records if part.run == run]
+        for (part, record), following in zip(mine, [*mine[1:], None], strict=True):
+            if following is not None and isinstance(following[1].event, JournalRestored):
+                yield run, found, not is_whole
+                found, is_whole = [], True
+            if (run, part.true_ms) in torn:
+                is_whole = False
+            if is_whole:
+                found.append(record)
+        yield run, found, not is_whole

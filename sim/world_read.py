@@ -171,12 +171,13 @@ class Reading:
 
     @cached_property
     def story(self) -> list[VenueOrder | VenueFill]:
-        """The venue's orders and fills in the order in which they happened; at one moment the order's news first."""
+        """Orders and fills of the bot's markets as they happened; at one moment the order's news first."""
         rows: list[tuple[int, int, int, VenueOrder | VenueFill]] = [
             (order.true_ms, 0, number, order) for number, order in enumerate(self.tape.orders)
         ]
         rows += [(fill.true_ms, 1, number, fill) for number, fill in enumerate(self.tape.fills)]
-        return [row[3] for row in sorted(rows, key=lambda row: row[:3])]
+        managed = self.tape.rules.markets
+        return [row[3] for row in sorted(rows, key=lambda row: row[:3]) if row[3].symbol in managed]
 
     @cached_property
     def sent(self) -> list[tuple[Exchange, str]]:

@@ -28,7 +28,7 @@ from sim.topstepx_tape import BookTape
 from sim.topstepx_types import BookEvent
 from sim.topstepx_venue import PRACTICE_ID, TopstepxConfig, TopstepxVenue
 from sim.topstepx_wire import JSON, encode
-from sim.world_topstepx_faults import TopstepxFaults
+from sim.world_topstepx_faults import KINDS, TopstepxFaults
 from sim.world_topstepx_hubs import WorldHubs
 from sim.world_types import Fault, FaultKind, Kernel, Link, StreamPlan, VenuePrice, Wire
 from topstep_client import TopstepClient
@@ -332,7 +332,7 @@ class TopstepxAdapter:
     # --- faults -------------------------------------------------------------------------------------------------------
 
     def fault_kinds(self) -> Sequence[FaultKind]:
-        return self.trouble.kinds()
+        return KINDS
 
     def begin(self, fault: Fault) -> bool:
         return self.trouble.begin(fault)

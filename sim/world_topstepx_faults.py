@@ -1,7 +1,7 @@
 """What goes wrong at TopstepX itself in the deterministic world: orders, hubs, the market, hands, the platform."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,7 @@ KINDS = (
     FaultKind("ts_partial_fills", 2.0, (5_000, 40_000), ms_of(20, 1_500)),
     FaultKind("ts_late_children", 1.5, (5_000, 40_000), ms_of(50, 2_500)),
     FaultKind("ts_no_children", 0.7, (3_000, 20_000)),
-    FaultKind("ts_fill_beats_cancel", 1.0, (2_000, 20_000)),
+    FaultKind("ts_fill_beats_cancel", 1.0),
     FaultKind("ts_stop_refused", 1.0, (500, 8_000)),
     FaultKind("ts_modify_refused", 1.0, (500, 10_000)),
     FaultKind("ts_position_brackets", 0.5, (5_000, 40_000)),
@@ -87,11 +87,13 @@ class TopstepxFaults:
         self._adapter = adapter
         self._lasting: dict[str, Args] = {}
         self._pending = self._nulls = 0
+        self._races = False
         self.in_use: dict[str, str] = {}  # symbol: contract id, of the bot's newest start
         self._strikes: dict[str, Callable[[Args], bool]] = {
             "ts_reject": self._reject,
             "ts_pending": self._leave_pending,
             "ts_null_answer": self._null_answer,
+            "ts_fill_beats_cancel": self._fill_beats_cancel,
             "ts_gap": self._gap,
             "ts_hand_trade": self._hand_trade,
             "ts_hand_flat": self._hand_flat,
@@ -105,9 +107,6 @@ class TopstepxFaults:
             "ts_hub_close": self._hub_close,
             "ts_outside_position": self._outside_position,
         }
-
-    def kinds(self) -> Sequence[FaultKind]:
-        return KINDS
 
     # --- striking -----------------------------------------------------------------------------------------------------
 
@@ -135,7 +134,7 @@ class TopstepxFaults:
         venue, hubs, on = self._adapter.venue, self._adapter.hubs, self._lasting
         names = {
             "ts_partial_fills": "partial_fill", "ts_late_children": "late_children", "ts_no_children": "no_children",
-            "ts_fill_beats_cancel": "fill_beats_cancel", "ts_position_brackets": "position_brackets",
+            "ts_position_brackets": "position_brackets",
             "ts_delayed_data": "delayed_data", "ts_frozen_time": "frozen_timestamp",
         }  # fmt: skip
         for ours, theirs in names.items():
@@ -167,6 +166,9 @@ class TopstepxFaults:
 
     def refusal(self, action: str, request: Any) -> JSON | None:
         """An answer in place of acting; a stop to be refused is kept by the book, as every refused order."""
+        if action == "Order/cancel" and self._races and request.order_id in {o.id for o in self._resting()}:
+            self._races = False  # one of a pair: the other one is then canceled by the venue
+            self._adapter.venue.book.rules.races_cancel = True
         if isinstance(request, ModifyBody) and "ts_modify_refused" in self._lasting:
             self._adapter.kernel.count("modify refused")
             return no(3, "Invalid stop price")
@@ -177,6 +179,7 @@ class TopstepxFaults:
 
     def bend(self, action: str, said: JSON) -> JSON:
         """The answer to something that has been done, as it goes out."""
+        self._adapter.venue.book.rules.races_cancel = False
         if action == "Order/place" and self._pending and said["success"]:
             self._pending -= 1
             return no(6, orderId=None)
@@ -206,6 +209,10 @@ class TopstepxFaults:
 
     def _null_answer(self, args: Args) -> bool:
         self._nulls = int(args["times"])
+        return True
+
+    def _fill_beats_cancel(self, args: Args) -> bool:
+        self._races = True
         return True
 
     def _gap(self, args: Args) -> bool:
