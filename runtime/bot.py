@@ -375,7 +375,12 @@ class Bot:
             self._journal_failed(e)
 
     def _write(self, lines: bytes) -> bool:
-        """Whether the lines are with the kernel."""
+        """Whether the lines are with the kernel. After a failure none is written until a snapshot begins anew.
+
+        A line behind a gap would be played on a state that lacks what the gap held.
+        """
+        if self._journal_fails:
+            return False
         try:
             self._journal.write(lines)
         except OSError as e:

@@ -188,3 +188,26 @@ def test_a_rehearsal_leaves_no_trace(make: Make) -> None:
     market = watched.bot.state.markets["BTC"]
     assert market.position == desk.position and market.exit_reason is None
     assert not watched.executor.submits and b"STOP_LOSS" not in watched.executor.written()
+
+
+def test_nothing_is_written_behind_a_gap(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk was full for one line: what follows waits for a whole state, or a replay would play it on half of one."""
+    desk = ready()
+    clock = ManualClock(desk.now_ms)
+    watched = make(desk.state, clock, {})
+    write, disk_is_full = Journal.write, True
+
+    def refuse(self: Journal, lines: bytes) -> None:
+        if disk_is_full:
+            raise OSError(28, "No space left on device")
+        write(self, lines)
+
+    monkeypatch.setattr(Journal, "write", refuse)
+    watched.bot.take([trade(desk.now_ms, "50001")])
+    disk_is_full = False
+    watched.bot.take([trade(desk.now_ms, "50002")])
+    assert b"5000" not in watched.executor.written().split(b'{"snapshot"')[-1].partition(b"\n")[2]
+    watched.bot._each_second(desk.now_ms)
+    watched.bot.take([trade(desk.now_ms, "50003")])
+    tail = watched.executor.written().split(b'{"snapshot"')[-1]
+    assert tail.index(b"50002") < tail.index(b"JournalRestored") < tail.index(b"50003")
