@@ -191,7 +191,7 @@ def test_a_rehearsal_leaves_no_trace(make: Make) -> None:
 
 
 def test_nothing_is_written_behind_a_gap(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk was full for one line: what follows waits for a whole state, or a replay would begin from half of one."""
+    """The disk was full for one line: what follows waits for a whole state; half of one would be played on."""
     desk = ready()
     watched = make(desk.state, ManualClock(desk.now_ms), {})
     write, disk_is_full = Journal.write, True
