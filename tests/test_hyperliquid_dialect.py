@@ -256,9 +256,9 @@ def _both_speak(talk, seconds, *, silent=()):
 def test_a_mute_market_is_asked_for_again_within_five_seconds_and_then_costs_the_connection():
     talk = Talk(_dialect("BTC", "ETH")).up()
     assert _both_speak(talk, 30) == []
-    assert _both_speak(talk, 5, silent=["BTC"]) == ["-activeAssetCtx:BTC", "+activeAssetCtx:BTC"]
+    assert _both_speak(talk, 4, silent=["BTC"]) == ["-activeAssetCtx:BTC", "+activeAssetCtx:BTC"]
     with pytest.raises(Mute, match="BTC is silent"):
-        _both_speak(talk, 4, silent=["BTC"])
+        _both_speak(talk, 2, silent=["BTC"])
 
 
 def test_a_market_that_answers_when_asked_is_quiet_not_mute():
@@ -276,9 +276,9 @@ def test_a_market_that_woke_up_is_held_to_its_new_rhythm():
     for _ in range(300):
         if "+activeAssetCtx:BTC" in _both_speak(talk, 1, silent=["BTC"]):
             talk.hear(ctx("BTC"))
-    assert _both_speak(talk, 10, silent=["BTC"]) == []
+    assert "+activeAssetCtx:BTC" not in _both_speak(talk, 10, silent=["BTC"])
     _both_speak(talk, 900)
-    assert _both_speak(talk, 6, silent=["BTC"]) == ["-activeAssetCtx:BTC", "+activeAssetCtx:BTC"]
+    assert _both_speak(talk, 4, silent=["BTC"]) == ["-activeAssetCtx:BTC", "+activeAssetCtx:BTC"]
 
 
 def test_a_coin_that_never_speaks_does_not_cost_the_others_more_than_one_reconnect(caplog):

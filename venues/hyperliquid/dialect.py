@@ -50,9 +50,9 @@ class Timing(msgspec.Struct, frozen=True):
     quiet_s: float = 2.0  # no frame at all: ask with a ping
     mute_s: float = 4.5  # no frame at all, the answer to that ping included
     ack_s: float = 5.0  # acknowledgement of a subscription
-    market_s: float = 4.5  # least silence of a market worth a question; contexts come about every second
+    market_s: float = 3.0  # least silence of a market worth a question; contexts come about every second
     market_s_max: float = 60.0
-    repair_s: float = 3.0  # data after a subscription was renewed
+    repair_s: float = 2.0  # data after a subscription was renewed
     probe_s: float = 2.5  # between questions to the fill stream, which has no heartbeat
     answer_s: float = 2.0  # its answer
 
