@@ -1,12 +1,13 @@
 """The flight recorder: every event before it is decided on, every action before it is sent.
 
 `logs/journal-YYYYMMDD-ACCOUNT.jsonl` (ACCOUNT is a tag that names nobody; each account has its own memory), one JSON
-object a line, of one of four kinds:
+object a line, of one of five kinds:
 
     {"event": {"type": "Tick", ...}}     what entered the brain
     {"frame": <text as received>, "ms": 1790000000000}   a WebSocket frame; replay decodes it again
     {"action": {"type": "Submit", ...}}  what left it
     {"snapshot": {...}, "rules": {...}}  the whole state, so that a start need not read everything
+    {"gap": true}                        the disk has refused lines that belong here; a snapshot follows soon
 
 Each write is handed to the kernel at once (it survives `kill -9`), never synced on the hot path. A torn last line is
 dropped when read. Old files are compressed and the oldest deleted, days without fills first.
@@ -30,12 +31,13 @@ from core.state import State
 
 PART_BYTES = 256 * 1024 * 1024
 SNAPSHOT = b'{"snapshot":'  # how the line of one begins
+GAP = b'\n{"gap":true}\n'  # ends whatever was torn
 log = logging.getLogger("journal")
 _encoder = msgspec.json.Encoder()
 
 
 class Record(msgspec.Struct):
-    """One line, decoded. Exactly one of the first four is set."""
+    """One line, decoded. One of the first four is set, or `gap`."""
 
     event: AnyEvent | None = None
     frame: msgspec.Raw = msgspec.Raw()  # empty: none
@@ -43,6 +45,7 @@ class Record(msgspec.Struct):
     snapshot: State | None = None
     rules: Rules | None = None
     ms: int = 0
+    gap: bool = False  # a replay cannot follow from here to the next snapshot
 
 
 _decoder = msgspec.json.Decoder(Record)
@@ -79,11 +82,11 @@ class Journal:
         if self._fd is None:
             raise OSError("journal is not open")
         if self._torn:
-            lines = b"\n" + lines
+            lines = GAP + lines
         view = memoryview(lines)
         try:
             while view:
-                written = os.write(self._fd, view)
+                written = self._hand_over(view)
                 self.bytes_written += written
                 view = view[written:]
         except OSError as e:
@@ -92,6 +95,11 @@ class Journal:
             raise
         self._torn = False
         self.error = None
+
+    def _hand_over(self, data: memoryview) -> int:
+        """How much of it the kernel has taken. Raises OSError."""
+        assert self._fd is not None, "write() looks"
+        return os.write(self._fd, data)
 
     def rehearse(self) -> None:
         """Go to the kernel with nothing."""

@@ -152,9 +152,15 @@ def replay_records(
     recorded: deque[AnyAction] = deque()
     replayed: deque[AnyAction] = deque()
     events = actions = 0
+    follows = True  # False: lines are missing here (a full disk), until a snapshot tells the state anew
     for record, follower in with_next(records):
         begins = follower is not None and isinstance(follower.event, Started | JournalRestored)
+        if record.gap:
+            follows = False
+            recorded.clear()
+            replayed.clear()
         if record.snapshot is not None and (state is None or begins):
+            follows = True
             state, rules = record.snapshot, record.rules
             assert rules is not None
             strategies = load_strategies(rules)
@@ -162,10 +168,10 @@ def replay_records(
             replayed.clear()
             if decode is nothing:
                 decode = make_decoder(rules)
+        if not follows or state is None or rules is None:
+            continue
         if record.action is not None:
             recorded.append(record.action)
-        if state is None or rules is None:
-            continue
         for event in events_of(record, decode):
             events += 1
             if isinstance(event, Started):

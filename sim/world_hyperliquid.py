@@ -2,7 +2,6 @@
 
 import math
 import random
-import threading
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -20,6 +19,7 @@ from runtime.recovery import Decode
 from runtime.venue import VenueClient, VenueUnavailable
 from runtime.warm_http import Answer
 from sim import world_strategy
+from sim.candles import Candles
 from sim.hyperliquid_actions import batch_length, perform
 from sim.hyperliquid_info import Unsupported, read
 from sim.hyperliquid_socket import Hub
@@ -40,6 +40,7 @@ CONTEXT_US = 1_000_000
 MARK_US = 900_000
 SIGMA = 0.0005  # of the price, over the root of a second
 LEVELS = 4
+NOWHERE = "http://127.0.0.1:1"  # nothing is ever opened there
 STYLES: tuple[tuple[str, str | None, str | None], ...] = (  # stop-loss, take-profit, trailing stop, in percent
     ("0.3", "0.6", "0.2"), ("0.4", None, "0.25"), ("0.25", "0.35", None), ("0.5", "0.5", "0.15"),
 )  # fmt: skip
@@ -53,10 +54,9 @@ class WorldRest(HyperliquidRest):
     """The real one, over connections of the world."""
 
     def __init__(self, wire: Wire, clock: Clock, budget: WeightBudget, timeouts: Timeouts) -> None:
-        self._clock, self._budget, self._timeouts = clock, budget, timeouts
-        self._stop = threading.Event()
-        self.warm = wire.warm()
-        self._reads = wire.reads()
+        super().__init__(NOWHERE, clock, budget, timeouts, None)
+        self.warm: Any = wire.warm()
+        self._reads: Any = wire.reads()
 
 
 class WorldClient(HyperliquidClient):
@@ -65,6 +65,16 @@ class WorldClient(HyperliquidClient):
     def _start(self) -> None:
         super()._start()
         self._rest = WorldRest(self.wire, self._clock, self._budget, self._timeouts)
+
+
+class Fresh(Candles):
+    """Without a made-up history, which takes longer than a day."""
+
+    def day_ago(self, now_ms: int) -> Decimal:
+        return self._origin[1]
+
+    def _make_history(self) -> None:
+        pass
 
 
 class Peer:
@@ -100,6 +110,9 @@ class HyperliquidAdapter:
         self.coins = coins
         self.venue = HyperliquidVenue(config, lambda: kernel.venue_us() * 1_000)
         self.user = SIGNER.address
+        for coin in coins:
+            market = self.venue.market(coin)
+            self.venue.candles[coin] = Fresh(market.instrument, market.mark, kernel.venue_us() // 1_000, seed)
         self.venue.touch(self.user)
         self.by = "venue"
         self.owner: dict[int, str] = {}
@@ -160,7 +173,7 @@ class HyperliquidAdapter:
         made = object.__new__(WorldClient)
         made.wire = wire
         made.__init__(  # type: ignore[misc]  # `wire` has to be there before
-            "http://127.0.0.1:1", SIGNER, self.user, clock=clock, budget=WeightBudget(clock)
+            NOWHERE, SIGNER, self.user, clock=clock, budget=WeightBudget(clock)
         )
         return made
 

@@ -28,6 +28,7 @@ class World:
         self.crew = Crew()
         self.tape = Tape(venue, seed, NO_RULES, BEGIN_MS, faults=list(faults))
         self.counts: Counter[str] = Counter()
+        self.died: list[tuple[int, str]] = []  # threads of the bot, by a bug: when, and of what
         self.open_links: list[Link] = []
         self.process: Any = None
         self.is_asleep = False

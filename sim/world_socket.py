@@ -118,6 +118,7 @@ class WorldSocket:
         self._data = bytearray()
         self._is_over = False
         self._timeout_s = 0.2
+        self._sent_us = 0  # when the last message arrives
         self._waiting: tuple[Fibre, int] | None = None
 
     @property
@@ -156,10 +157,12 @@ class WorldSocket:
     def send(self, payload: bytes, opcode: int) -> None:
         if self._is_over:
             raise ConnectionResetError("Broken pipe")
-        self._world.after(self._world.net.randrange(300, 9_000), lambda: self._link.receive(payload, opcode))
+        world = self._world
+        us = self._sent_us = max(world.now_us() + world.net.randrange(300, 9_000), self._sent_us + 1)  # in order
+        world.after(us - world.now_us(), lambda: self._link.receive(payload, opcode))
 
     def send_close(self) -> None:
-        self._world.after(1_000, lambda: self._link.receive(b"", CLOSE))
+        self.send(b"", CLOSE)
 
     def shutdown(self, how: int = 2) -> None:
         self._is_over = True
