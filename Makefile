@@ -9,8 +9,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 8
 VENUE ?= hyperliquid
 HOURS ?= 1
+SEEDS ?= 1000
+N ?= 500
+COUNT ?= 1000000
+KEEP = $(BIN)/python -m benchmarks.reliability
 
-.PHONY: run test check lint collect bench soak sim clean
+.PHONY: run test check lint collect bench soak simulate faults kill fuzz mutants sim clean
 # Tests start hundreds of processes; each would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -33,10 +37,33 @@ collect: $(VENV)/dev.ok
 bench: $(VENV)/run.ok
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# --- the promises under attack; each writes its part of docs/reliability.md ---
+
+# Days of both venues from seeds; a failure prints the command that plays its day again.
+simulate: $(VENV)/dev.ok
+	$(KEEP) simulate-hyperliquid -- $(BIN)/python -m sim.world --venue hyperliquid --seeds $(SEEDS) $(ARGS)
+	$(KEEP) simulate-topstepx -- $(BIN)/python -m sim.world --venue topstepx --seeds $(SEEDS) $(ARGS)
+
+faults: $(VENV)/dev.ok
+	$(KEEP) faults -- $(BIN)/python -m tests.faults $(ARGS)
+
+kill: $(VENV)/dev.ok
+	$(KEEP) kill-hyperliquid -- $(BIN)/python -m tests.kill --venue hyperliquid --kills $(N) $(ARGS)
+	$(KEEP) kill-topstepx -- $(BIN)/python -m tests.kill --venue topstepx --kills $(N) $(ARGS)
+
+fuzz: $(VENV)/dev.ok
+	$(KEEP) fuzz-frames -- $(BIN)/python -m tests.fuzz --what frames --count $(COUNT)
+	$(KEEP) fuzz-answers -- $(BIN)/python -m tests.fuzz --what answers --count $(COUNT)
+	$(KEEP) fuzz-decide -- $(BIN)/python -m tests.fuzz --what decide --count $(COUNT)
+	$(KEEP) fuzz-configs -- $(BIN)/python -m tests.fuzz --what configs --count 10000
+
+mutants: $(VENV)/dev.ok
+	$(KEEP) mutants -- $(BIN)/python -m tests.mutants $(ARGS)
+
 # 1,000 messages a second and a disconnect a minute. `make soak HOURS=0.05` for a try; without disconnects at the pace of
 # two quiet contracts: `make soak VENUE=topstepx ARGS="--rate 200 --drop-every 0"`.
 soak: $(VENV)/run.ok
-	$(BIN)/python -m benchmarks.soak --venue $(VENUE) --minutes $$($(BIN)/python -c "print($(HOURS) * 60)") $(ARGS)
+	$(KEEP) soak-$(VENUE) -- $(BIN)/python -m benchmarks.soak --venue $(VENUE) --hours $(HOURS) $(ARGS)
 
 sim: $(VENV)/run.ok
 	$(BIN)/python -m sim --venue $(VENUE) --port 9000 $(ARGS)

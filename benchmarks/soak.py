@@ -1,4 +1,4 @@
-"""The whole bot under a steady stream for a long time: `python -m benchmarks.soak --venue topstepx --minutes 60`."""
+"""The whole bot under a steady stream for a long time: `python -m benchmarks.soak --venue topstepx --hours 1`."""
 
 import argparse
 import random
@@ -45,7 +45,7 @@ class Soak(msgspec.Struct):
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--venue", choices=[HYPERLIQUID, TOPSTEPX], default=HYPERLIQUID)
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--rate", type=float, default=1_000.0, help="messages a second, all markets together")
     parser.add_argument("--drop-every", type=float, default=60.0, help="seconds between two disconnects; 0: none")
     parser.add_argument("--period", type=float, default=60.0, help="seconds between two lines of figures")
@@ -55,10 +55,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
-    found = soak(arguments.venue, arguments.minutes, arguments.rate, arguments.period, arguments.drop_every)
+    found = soak(arguments.venue, arguments.hours * 60, arguments.rate, arguments.period, arguments.drop_every)
     result = table(found, arguments)
     print(text(result))
-    words = f"--venue {arguments.venue} --minutes {arguments.minutes:g} --rate {arguments.rate:g}"
+    words = f"--venue {arguments.venue} --hours {arguments.hours:g} --rate {arguments.rate:g}"
     words += f" --drop-every {arguments.drop_every:g}"
     before = arguments.output.read_text(encoding="utf-8") if arguments.output.exists() else ""
     arguments.output.write_text(page([result], [], f"python -m benchmarks.soak {words}", before), encoding="utf-8")

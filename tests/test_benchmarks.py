@@ -1,10 +1,11 @@
 """The benchmarks run, with tiny rounds. No time is asserted: this is a test of the harness, not of the machine."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import measures, soak
+from benchmarks import measures, reliability, soak
 from benchmarks.__main__ import main
 from benchmarks.contestants import HYPERLIQUID, TOPSTEPX, floor, plain, sketches, whole_bot
 from benchmarks.soak_bot import BUCKET_S, Lags
@@ -66,3 +67,16 @@ def test_the_command_writes_its_page(
     assert "## 2. Burst" in text and "the whole bot" in text and "## 3. Start" in text
     assert "\nkept\n" in text and "replaced" not in text
     assert "goal: at most 2 s" in capsys.readouterr().out
+
+
+def test_an_attack_is_kept_as_it_was_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "docs" / "reliability.md"
+    monkeypatch.setattr(reliability, "PAGE", page)
+    script = "import sys; print('day 1'); print(); print('7 of 8 held'); sys.exit(1)"
+    assert reliability.main(["mutants", "--", sys.executable, "-c", "print('30 of 30')"]) == 0
+    assert reliability.main(["kill-topstepx", "--", sys.executable, "-c", script]) == 1
+    text = page.read_text(encoding="utf-8")
+    assert text.index("## 5. Kills") < text.index("7 of 8 held") < text.index("## 10. Planted") < text.index("30 of 30")
+    assert "ended with exit code 1" in text and "\nday 1" not in text
+    assert reliability.main(["kill-topstepx", "--", sys.executable, "-c", "print('8 of 8 held')"]) == 0
+    assert "7 of 8" not in page.read_text(encoding="utf-8")
