@@ -171,6 +171,7 @@ class TopstepClient:
             balance=balance,
             has_open_pnl=False,
             can_trade=row.canTrade,
+            requests_left=max(0, self._limits.rest.capacity - self._limits.rest.used()),
         )
         return believed(snapshot, self._offset.middle_ms)
 

@@ -37,6 +37,7 @@ MONEY_MOST = Decimal("1E+15")  # of profit, fees and balances, either sign
 CLOCK_MS = range(10**14)  # to the year 5138: what calendars can still say
 VENUE_MS = range(946_684_800_000, 4_102_444_800_000)  # 2000 to 2100: what an offset may make of our clock
 AHEAD_MS_MAX = 86_400_000  # of a venue's time: no clock of ours is so far behind
+BAR_MS_MAX = 8 * 86_400_000  # the longest bars are of a week
 IDS = range(2**63)
 
 
@@ -112,7 +113,7 @@ def _bars(state: State, bars: Iterable[Bar], received_ms: int) -> str | None:
     for bar in bars:
         if not (all(map(is_amount, (bar.open, bar.high, bar.low, bar.close))) and is_size(bar.volume)):
             return "a bar's prices"
-        if not (is_time(state, bar.open_ms, received_ms) and bar.open_ms <= bar.close_ms and bar.close_ms in CLOCK_MS):
+        if not (is_time(state, bar.open_ms, received_ms) and bar.open_ms <= bar.close_ms <= bar.open_ms + BAR_MS_MAX):
             return "a bar's time"
     return None
 

@@ -10,15 +10,16 @@ import pytest
 import requests
 import responses
 
+from core.messages import ClockOffset
 from core.model import Fill, Side
 from hyperliquid_client import Credentials, HyperliquidClient
 from runtime.budget import WeightBudget
 from runtime.clock import ManualClock
-from runtime.venue import CredentialsRefused, VenueUnavailable
+from runtime.venue import CredentialsRefused, VenueUnavailable, believed
 from tests.loopback import CLOSE, DRIP, RESET, STALL, Reply, http, loopback_venue
 from tests.test_hyperliquid_client_network import ACCOUNT, KEY, SHORT, client_of
 from tests.test_hyperliquid_client_settle import fill_row, order_row, stop_row
-from venues.hyperliquid import fills, info
+from venues.hyperliquid import fills, info, wire
 
 URL = "http://127.0.0.1:9"
 NOW_MS = 1_790_360_864_000
@@ -674,3 +675,34 @@ def test_recorded_answers_parse(kind: str):
                 assert len({(fill.fill_id, fill.size, fill.price) for fill in found}) == len(found) == len(parsed)
             case _:
                 assert parsed
+
+
+# --- what no venue can mean -------------------------------------------------------------------------------------------
+
+DEEP = b"[" * 5_000 + b"]" * 5_000
+
+
+@pytest.mark.parametrize("shape", [info.Meta, info.BookAnswer, list[info.OrderRow]])
+def test_an_answer_nested_beyond_any_sense_is_a_bad_answer(shape):
+    with pytest.raises(info.BadAnswer):
+        info.decode(DEEP, shape)
+    assert isinstance(wire.read_answer(200, b'{"status":"ok","response":' + DEEP + b"}"), wire.Unclear)
+
+
+@pytest.mark.parametrize("text", ["sNaN", "NaN", "Infinity", "1E+999999", "-1E+400"])
+def test_numbers_that_cannot_be_worked_with_are_bad_answers(text):
+    wild = D(text)
+    for value in (info.finite, info.above_zero):
+        with pytest.raises(info.BadAnswer):
+            value(wild, "it")
+    leverage = info._Leverage("cross", 5)
+    row = info._AssetPosition(info._Position("BTC", wild, leverage, D(0), D(1)))
+    state = info.Clearinghouse(info._Summary(D(1), D(0)), D(1), [row], 1)
+    with pytest.raises(info.BadAnswer):
+        info.positions_of(state)
+
+
+def test_a_time_beyond_any_sense_is_an_unusable_answer():
+    bad = ClockOffset(received_ms=1_790_000_000_000, offset_ms=10**15, round_trip_ms=1)
+    with pytest.raises(VenueUnavailable, match="beyond any sense"):
+        believed(bad, 0)

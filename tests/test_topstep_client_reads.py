@@ -11,6 +11,7 @@ import pytest
 from core.model import Bar, OrderStatus, Side
 from runtime.clock import ManualClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
+from runtime.warm_http import Answer
 from tests.topstep_answers import (
     ACCOUNT,
     ACCOUNT_ID,
@@ -27,7 +28,7 @@ from tests.topstep_answers import (
 )
 from topstep_client import TopstepClient
 from venues.topstepx import bars as venue_bars
-from venues.topstepx import shapes
+from venues.topstepx import shapes, wire
 from venues.topstepx.accounts import AccountRow, pick, shortened
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data" / "topstepx"
@@ -639,3 +640,22 @@ def test_recorded_bars(mocked, clock):
     assert len(bars) == len(answer["bars"])
     assert bars[-1].close == D("29547.25") and bars[-1].open_ms == 1787172660000
     assert all(before.open_ms < after.open_ms for before, after in pairwise(bars))
+
+
+# --- what no venue can mean -------------------------------------------------------------------------------------------
+
+
+def test_an_answer_nested_beyond_any_sense_is_a_bad_answer():
+    deep = b"[" * 5_000 + b"]" * 5_000
+    with pytest.raises(shapes.BadAnswer):
+        shapes.decode(deep, list[shapes.OrderRow])
+    answer = Answer(200, b'{"success":true,"orderId":' + deep + b"}")
+    assert wire.read_answer(wire.PLACE, answer, str).verdict is wire.Verdict.OPEN
+    assert wire.read_answer(wire.PLACE, Answer(400, deep), str).verdict is wire.Verdict.OPEN
+
+
+@pytest.mark.parametrize("changes", [{"h": 0}, {"o": -1}, {"c": 1e16}, {"v": -3}])
+def test_a_bar_with_a_price_that_is_none_is_a_bad_answer(changes):
+    row = {"t": "2026-08-19T20:51:00+00:00", "o": 1, "h": 2, "l": 1, "c": 1, "v": 1} | changes
+    with pytest.raises(shapes.BadAnswer):
+        shapes.bar_of(shapes.decode(json.dumps(row).encode(), shapes.BarRow), 60_000)

@@ -784,7 +784,7 @@ def test_recorded_frames():
     assert kinds == [AccountUpdate, Book, Trade, OrderUpdate, PositionUpdate, Quote, Fill]
 
 
-# --- what must not mislead a replay -------------------------------------------------------------------------------------
+# --- what must not mislead a replay -----------------------------------------------------------------------------------
 
 
 def test_a_time_that_has_not_come_is_no_time() -> None:

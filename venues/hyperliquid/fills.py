@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from core.model import Fill
-from venues.hyperliquid.info import above_zero, finite, side_of
+from venues.hyperliquid.info import Id, Millis, above_zero, finite, side_of
 
 
 class _Liquidation(msgspec.Struct):
@@ -18,13 +18,13 @@ class FillRow(msgspec.Struct):
     px: Decimal
     sz: Decimal
     side: str
-    time: int
+    time: Millis
     startPosition: Decimal
     closedPnl: Decimal
-    oid: int
+    oid: Id
     fee: Decimal
     hash: str = ""
-    tid: int | None = None  # rows of 2023 have none
+    tid: Id | None = None  # rows of 2023 have none
     cloid: str | None = None
     liquidation: _Liquidation | None = None
 

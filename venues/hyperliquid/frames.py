@@ -162,9 +162,8 @@ def _bar(row: WireCandle, now_ms: int) -> Bar:
     bar = Bar(
         row.t, row.T, _positive(row.o), _positive(row.h), _positive(row.l), _positive(row.c), _not_negative(row.v)
     )
-    if not row.t <= row.T <= row.t + BAR_MS_MAX or not (
-        bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
-    ):
+    is_ordered = bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
+    if not is_ordered or not row.t <= row.T <= row.t + BAR_MS_MAX:
         raise BadFrame("bad_bar", "its prices or times contradict each other")
     return bar
 

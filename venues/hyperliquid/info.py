@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -26,6 +26,10 @@ INTERVALS = {
 PRICE_DECIMALS_MAX = 6  # perps, less szDecimals (page 6.1)
 MIN_NOTIONAL = Decimal(10)
 SIDES = {"B": Side.BUY, "A": Side.SELL}
+PRICE_LEAST, PRICE_MOST = Decimal("1E-12"), Decimal("1E+12")  # of a price or a size: beyond it is none
+MONEY_MOST = Decimal("1E+15")
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Millis = Annotated[int, msgspec.Meta(ge=0, lt=10**14)]
 T = TypeVar("T")
 
 
@@ -37,25 +41,25 @@ def decode(body: bytes, shape: type[T]) -> T:
     """Raises BadAnswer."""
     try:
         return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise BadAnswer(str(e)) from None
 
 
 def finite(value: Decimal, what: str) -> Decimal:
-    if not value.is_finite():
+    if not value.is_finite() or value.copy_abs() > MONEY_MOST:
         raise BadAnswer(f"{what} is not a number")
     return value
 
 
 def above_zero(value: Decimal, what: str) -> Decimal:
-    if not value.is_finite() or value <= 0:
-        raise BadAnswer(f"{what} is not above 0")
+    if not value.is_finite() or not PRICE_LEAST <= value <= PRICE_MOST:
+        raise BadAnswer(f"{what} is not above 0, or beyond any sense")
     return value
 
 
 def _not_below_zero(value: Decimal, what: str) -> Decimal:
-    if not value.is_finite() or value < 0:
-        raise BadAnswer(f"{what} is below 0")
+    if not value.is_finite() or not (value == 0 or PRICE_LEAST <= value <= PRICE_MOST):
+        raise BadAnswer(f"{what} is below 0, or beyond any sense")
     return value
 
 
@@ -75,8 +79,8 @@ def is_first_dex_perp(coin: str) -> bool:
 
 class _Asset(msgspec.Struct):
     name: str
-    szDecimals: int
-    maxLeverage: int
+    szDecimals: Annotated[int, msgspec.Meta(ge=0, le=PRICE_DECIMALS_MAX)]
+    maxLeverage: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
     isDelisted: bool = False
     onlyIsolated: bool = False
     marginMode: str | None = None
@@ -92,8 +96,6 @@ def instruments_of(meta: Meta) -> dict[str, Instrument]:
         raise BadAnswer("the universe is empty")
     found = {}
     for asset_id, asset in enumerate(meta.universe):
-        if not 0 <= asset.szDecimals <= PRICE_DECIMALS_MAX or asset.maxLeverage < 1:
-            raise BadAnswer("szDecimals or maxLeverage out of range")
         if not asset.isDelisted:
             found[asset.name] = Instrument(
                 symbol=asset.name,
@@ -116,7 +118,7 @@ def isolated_only_of(meta: Meta) -> frozenset[str]:
 
 class _Leverage(msgspec.Struct):
     type: str
-    value: int
+    value: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 
 
 class _Position(msgspec.Struct):
@@ -141,7 +143,7 @@ class Clearinghouse(msgspec.Struct):
     marginSummary: _Summary
     withdrawable: Decimal
     assetPositions: list[_AssetPosition]
-    time: int
+    time: Millis
 
 
 class _Balance(msgspec.Struct):
@@ -158,7 +160,8 @@ UNIFIED = ("unifiedAccount", "portfolioMargin")
 
 
 def positions_of(state: Clearinghouse) -> tuple[VenuePosition, ...]:
-    return tuple(_position(row.position) for row in state.assetPositions if row.position.szi != 0)
+    rows = (row.position for row in state.assetPositions)
+    return tuple(_position(row) for row in rows if finite(row.szi, "szi") != 0)
 
 
 def _position(row: _Position) -> VenuePosition:
@@ -166,7 +169,7 @@ def _position(row: _Position) -> VenuePosition:
         raise BadAnswer("a position without entryPx")
     return VenuePosition(
         symbol=row.coin,
-        size=finite(row.szi, "szi"),
+        size=row.szi,
         entry_price=above_zero(row.entryPx, "entryPx"),
         unrealized_pnl=finite(row.unrealizedPnl, "unrealizedPnl"),
         liquidation_price=None if row.liquidationPx is None else finite(row.liquidationPx, "liquidationPx"),
@@ -189,8 +192,9 @@ def unified_equity(state: Clearinghouse, spot: SpotState) -> tuple[Decimal, Deci
     """
     usdc = [row for row in spot.balances if row.coin == "USDC"]
     open_loss = min(ZERO, sum((finite(r.position.unrealizedPnl, "pnl") for r in state.assetPositions), ZERO))
-    total = finite(sum((row.total for row in usdc), ZERO), "total")
-    locked = finite(sum((row.hold for row in usdc), ZERO), "hold") + state.marginSummary.totalMarginUsed
+    total = sum((finite(row.total, "total") for row in usdc), ZERO)
+    used = finite(state.marginSummary.totalMarginUsed, "totalMarginUsed")
+    locked = sum((finite(row.hold, "hold") for row in usdc), ZERO) + used
     return total + open_loss, max(ZERO, finite(total + open_loss - locked, "available"))
 
 
@@ -204,8 +208,8 @@ class OrderRow(msgspec.Struct):
     side: str
     limitPx: Decimal
     sz: Decimal
-    oid: int
-    timestamp: int
+    oid: Id
+    timestamp: Millis
     isTrigger: bool
     triggerPx: Decimal
     isPositionTpsl: bool
@@ -218,7 +222,7 @@ class OrderRow(msgspec.Struct):
 class StatusRow(msgspec.Struct):
     order: OrderRow
     status: str
-    statusTimestamp: int
+    statusTimestamp: Millis
 
 
 class OrderStatusAnswer(msgspec.Struct):
@@ -233,7 +237,7 @@ def working_order(row: OrderRow) -> WorkingOrder:
         order_id=row.oid,
         client_id=row.cloid.lower() if row.cloid else None,
         size=_not_below_zero(row.sz, "sz"),
-        price=finite(row.limitPx, "limitPx"),
+        price=_not_below_zero(row.limitPx, "limitPx"),
         trigger_price=above_zero(row.triggerPx, "triggerPx") if row.isTrigger else None,
         # a stop-limit is no protection: a gap leaves it unfilled behind the price (page 8.1)
         is_stop=row.isTrigger and row.orderType == "Stop Market",
@@ -274,7 +278,8 @@ def filled_size(row: StatusRow, status: OrderStatus) -> Decimal:
     """As far as the row tells: `sz` moves only when the status does, and some rows say filled with sz == origSz."""
     if status is OrderStatus.REJECTED or row.order.origSz is None:
         return ZERO
-    done = max(ZERO, finite(row.order.origSz - row.order.sz, "sz"))
+    asked, left = _not_below_zero(row.order.origSz, "origSz"), _not_below_zero(row.order.sz, "sz")
+    done = max(ZERO, asked - left)
     return row.order.origSz if status is OrderStatus.FILLED and done == 0 else done
 
 
@@ -288,7 +293,7 @@ class _Level(msgspec.Struct):
 
 class BookAnswer(msgspec.Struct):
     coin: str
-    time: int
+    time: Millis
     levels: tuple[list[_Level], list[_Level]]
 
 
@@ -317,8 +322,8 @@ def marks_of(both: MetaAndContexts) -> dict[str, Decimal]:
 
 
 class Candle(msgspec.Struct):
-    t: int
-    T: int
+    t: Millis
+    T: Millis
     o: Decimal
     h: Decimal
     l: Decimal  # noqa: E741 - the venue's name
@@ -336,12 +341,12 @@ def bar_of(row: Candle) -> Bar:
 
 
 class RateLimit(msgspec.Struct):
-    nRequestsUsed: int
-    nRequestsCap: int
+    nRequestsUsed: Id
+    nRequestsCap: Id
 
 
 class ExchangeStatus(msgspec.Struct):
-    time: int
+    time: Millis
 
 
 class _RoleData(msgspec.Struct):
@@ -357,7 +362,7 @@ class UserRole(msgspec.Struct):
 class ExtraAgent(msgspec.Struct):
     name: str
     address: str
-    validUntil: int | None = None
+    validUntil: Millis | None = None
 
 
 class ActiveAsset(msgspec.Struct):

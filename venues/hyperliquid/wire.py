@@ -10,6 +10,7 @@ import msgspec
 from core.messages import CancelAnswered, OrderAccepted, OrderRejected, OrderUnknown, RejectReason
 from core.model import ZERO, Order, OrderStatus, OrderType, Side, TimeInForce
 from runtime.venue import OrderAnswer
+from venues.hyperliquid.info import PRICE_LEAST, PRICE_MOST, Id
 
 NOOP: dict[str, Any] = {"type": "noop"}
 TEXT_LENGTH_MAX = 200
@@ -175,14 +176,14 @@ def clean(text: str) -> str:
 
 
 class _Resting(msgspec.Struct):
-    oid: int
+    oid: Id
     cloid: str | None = None
 
 
 class _Filled(msgspec.Struct):
     totalSz: Decimal
     avgPx: Decimal
-    oid: int
+    oid: Id
     cloid: str | None = None
 
 
@@ -235,7 +236,7 @@ def read_answer(status: int, body: bytes) -> _Done | Refused | Unclear:
         return Unclear(clean(f"HTTP {status}: {text}"))
     try:
         answer = _answers.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         return Unclear(clean(f"unreadable answer: {e}"))
     if answer.status == "err" and isinstance(answer.response, str):
         if any(part in answer.response.lower() for part in _NONCE_USED):
@@ -278,7 +279,8 @@ def _is_ours(order: Order, cloid: str | None) -> bool:
 
 
 def _is_possible(order: Order, filled: _Filled) -> bool:
-    if not (filled.totalSz.is_finite() and filled.avgPx.is_finite()) or filled.totalSz <= 0 or filled.avgPx <= 0:
+    amounts = (filled.totalSz, filled.avgPx)
+    if not all(value.is_finite() and PRICE_LEAST <= value <= PRICE_MOST for value in amounts):
         return False
     return order.whole_position or filled.totalSz <= order.size
 

@@ -10,7 +10,7 @@ RESOLUTION_MS = 1_000
 def date_ms(header: str) -> int | None:
     try:
         return int(parsedate_to_datetime(header).timestamp()) * 1000
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError, TypeError):  # a date of no calendar
         return None
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from core.messages import PolledPrice
+from core.messages import BarHistory, PolledPrice
 from core.model import Bar, Instrument
 from runtime.clock import Clock
+from runtime.venue import believed
 from venues.topstepx import bars as venue_bars
 from venues.topstepx import shapes
 from venues.topstepx.offset import OffsetBounds
@@ -64,7 +65,9 @@ class PriceReader:
             "includePartialBar": True,
         }
         rows = self._rest.ask(BARS, body, _Bars).bars or []
-        return [checked(BARS, shapes.bar_of, row, timeframe_ms) for row in rows]
+        bars = tuple(checked(BARS, shapes.bar_of, row, timeframe_ms) for row in rows)
+        history = BarHistory(symbol=instrument.symbol, bars=bars, received_ms=self._clock.now_ms())
+        return list(believed(history, self._offset.middle_ms).bars)
 
     def polled(self, instruments: Sequence[Instrument]) -> Sequence[PolledPrice]:
         """The newest close of the one-second bars of those that may be asked for now.

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -30,6 +30,12 @@ STATUSES = {  # OrderStatus, page 2.1; pending and suspended orders are alive
 TERMINAL = frozenset({2, 3, 4, 5})
 _NAME = re.compile(r"(.+)[FGHJKMNQUVXZ]\d{1,2}")  # ticker, month letter, year
 T = TypeVar("T")
+PRICE_LEAST, PRICE_MOST = Decimal("1E-12"), Decimal("1E+12")  # of a price or a size: beyond it is none
+MONEY_MOST = Decimal("1E+15")
+TICK_MOST = Decimal("1E+6")
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+Code = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]  # of an enum, known or not
 
 
 class BadAnswer(Exception):
@@ -40,7 +46,7 @@ def decode(body: bytes, shape: type[T]) -> T:
     """Raises BadAnswer."""
     try:
         return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise BadAnswer(str(e)) from None
 
 
@@ -72,15 +78,19 @@ def present(rows: list[T] | None, what: str) -> list[T]:
 
 
 def finite(value: Decimal, what: str) -> Decimal:
-    if not value.is_finite():
+    if not value.is_finite() or value.copy_abs() > MONEY_MOST:
         raise BadAnswer(f"{what} is not a number")
     return value
 
 
 def above_zero(value: Decimal | int, what: str) -> Decimal:
-    if not (number := Decimal(value)).is_finite() or number <= 0:
-        raise BadAnswer(f"{what} is not above 0")
+    if not (number := Decimal(value)).is_finite() or not PRICE_LEAST <= number <= PRICE_MOST:
+        raise BadAnswer(f"{what} is not above 0, or beyond any sense")
     return number
+
+
+def not_below_zero(value: Decimal, what: str) -> Decimal:
+    return ZERO if value.is_finite() and value == 0 else above_zero(value, what)
 
 
 def side_of(number: int) -> Side:
@@ -104,13 +114,15 @@ class Contract(msgspec.Struct, frozen=True):
 
 def instrument_of(row: Contract) -> Instrument:
     """`symbol` is the ticker, whatever the month."""
-    tick = above_zero(row.tickSize, "tickSize")
+    if not is_usable(row):
+        raise BadAnswer("a tick or its value is no number")
+    tick = row.tickSize
     return Instrument(
         symbol=ticker_of(row.name),
         asset_id=0,
         lot_size=Decimal(1),
         tick_size=tick,
-        multiplier=above_zero(row.tickValue, "tickValue") / tick,
+        multiplier=row.tickValue / tick,
         has_margin=False,
         contract_id=row.id,
     )
@@ -118,7 +130,7 @@ def instrument_of(row: Contract) -> Instrument:
 
 def is_usable(row: Contract) -> bool:
     """A product whose ticks are no numbers cannot be traded, and must not keep others from it."""
-    return all(value.is_finite() and value > 0 for value in (row.tickSize, row.tickValue))
+    return all(v.is_finite() and PRICE_LEAST <= v <= TICK_MOST for v in (row.tickSize, row.tickValue))
 
 
 def month_of(contract_id: str) -> tuple[str, str]:
@@ -144,21 +156,21 @@ def active_of(rows: list[Contract]) -> dict[str, Instrument]:
 class OrderRow(msgspec.Struct):
     """On REST absent values are null or left out (page 2.5)."""
 
-    id: int
+    id: Id
     contractId: str
     creationTimestamp: str
-    status: int
-    type: int
-    side: int
-    size: int
-    accountId: int | None = None
+    status: Code
+    type: Code
+    side: Code
+    size: Count
+    accountId: Id | None = None
     limitPrice: Decimal | None = None
     stopPrice: Decimal | None = None
-    fillVolume: int | None = None
+    fillVolume: Count | None = None
     filledPrice: Decimal | None = None
     customTag: str | None = None
-    parentOrderId: int | None = None
-    linkedOrderId: int | None = None
+    parentOrderId: Id | None = None
+    linkedOrderId: Id | None = None
 
 
 def order_status(row: OrderRow) -> OrderStatus | None:
@@ -169,8 +181,9 @@ def order_status(row: OrderRow) -> OrderStatus | None:
 
 def working_order(row: OrderRow, symbol: str) -> WorkingOrder:
     """Suspended children have no price yet: 0. A stop-limit is no protection: a gap leaves it unfilled behind."""
-    is_stop = row.type in (STOP, TRAILING_STOP) and row.stopPrice is not None
-    trigger = row.stopPrice if is_stop or row.type == STOP_LIMIT else None
+    level = row.stopPrice if row.stopPrice else None  # 0 is none yet
+    is_stop = row.type in (STOP, TRAILING_STOP) and level is not None
+    trigger = level if is_stop or row.type == STOP_LIMIT else None
     price = trigger if is_stop else row.limitPrice
     return WorkingOrder(
         symbol=symbol,
@@ -178,8 +191,8 @@ def working_order(row: OrderRow, symbol: str) -> WorkingOrder:
         order_id=row.id,
         client_id=row.customTag,
         size=Decimal(max(0, row.size - (row.fillVolume or 0))),
-        price=finite(price if price is not None else ZERO, "price"),
-        trigger_price=None if trigger is None else finite(trigger, "stopPrice"),
+        price=not_below_zero(price if price is not None else ZERO, "price"),
+        trigger_price=None if trigger is None else above_zero(trigger, "stopPrice"),
         is_stop=is_stop,
         reduce_only=False,
         whole_position=False,
@@ -193,14 +206,14 @@ def working_order(row: OrderRow, symbol: str) -> WorkingOrder:
 
 class PositionRow(msgspec.Struct):
     contractId: str
-    type: int
-    size: int
+    type: Code
+    size: Count
     averagePrice: Decimal
-    accountId: int | None = None
+    accountId: Id | None = None
 
 
 def signed_size(row: PositionRow) -> Decimal:
-    if row.size < 0 or (row.size > 0 and row.type not in (LONG, SHORT)):
+    if row.size > 0 and row.type not in (LONG, SHORT):
         raise BadAnswer("a position that is neither long nor short")
     return Decimal(-row.size if row.type == SHORT else row.size)
 
@@ -210,7 +223,7 @@ def position_of(row: PositionRow, symbol: str, multiplier: Decimal) -> VenuePosi
     return VenuePosition(
         symbol=symbol,
         size=signed_size(row),
-        entry_price=finite(row.averagePrice, "averagePrice"),
+        entry_price=above_zero(row.averagePrice, "averagePrice") if row.size else ZERO,
         unrealized_pnl=ZERO,
         liquidation_price=None,
         leverage=1,
@@ -221,14 +234,14 @@ def position_of(row: PositionRow, symbol: str, multiplier: Decimal) -> VenuePosi
 
 
 class TradeRow(msgspec.Struct):
-    id: int
+    id: Id
     contractId: str
     creationTimestamp: str
     price: Decimal
-    side: int
-    size: int
-    orderId: int
-    accountId: int | None = None
+    side: Code
+    size: Count
+    orderId: Id
+    accountId: Id | None = None
     profitAndLoss: Decimal | None = None
     fees: Decimal | None = None
     commissions: Decimal | None = None
@@ -242,7 +255,7 @@ def fill_of(row: TradeRow, symbol: str, ticker: str, received_ms: int) -> Fill:
     return Fill(
         symbol=symbol,
         side=side_of(row.side),
-        price=finite(row.price, "price"),
+        price=above_zero(row.price, "price"),
         size=size,
         fee=finite(row.fees or ZERO, "fees") + finite(cost, "commissions"),
         closed_pnl=finite(row.profitAndLoss or ZERO, "profitAndLoss"),
@@ -266,6 +279,7 @@ class BarRow(msgspec.Struct):
 
 def bar_of(row: BarRow, timeframe_ms: int) -> Bar:
     open_ms = time_of(row.t)
-    for number in (row.o, row.h, row.l, row.c, row.v):
-        finite(number, "a bar's price or volume")
+    for number in (row.o, row.h, row.l, row.c):
+        above_zero(number, "a bar's price")
+    not_below_zero(row.v, "a bar's volume")
     return Bar(open_ms, open_ms + timeframe_ms - 1, row.o, row.h, row.l, row.c, row.v)

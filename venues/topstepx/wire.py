@@ -191,7 +191,7 @@ class _Envelope(msgspec.Struct):
     success: bool
     errorCode: int = 0
     errorMessage: str | None = None
-    orderId: int | None = None
+    orderId: shapes.Id | None = None
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
@@ -203,7 +203,7 @@ def read_answer(what: str, answer: Answer, hide: Hide) -> Said:
         return _http_answer(answer, hide)
     try:
         said = _envelopes.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         return Said(Verdict.OPEN, hide(f"unreadable answer: {e}"))
     if said.success:
         if said.errorCode == 0:
@@ -235,7 +235,7 @@ def _is_problem(body: bytes) -> bool:
     """ProblemDetails of the model validation (page 1.5)."""
     try:
         said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(said, dict) and said.get("status") == 400 and "title" in said
 
