@@ -130,6 +130,8 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
     if event.reason is RejectReason.NO_LIQUIDITY:
         market = turn.change(event.symbol, exit_refusals=0)  # a thin book can fill again at any moment: keep trying
     if record.purpose is Purpose.EXIT:
+        if event.reason is RejectReason.HALTED and not turn.rules.can_reduce_only:
+            account.close_at_venue(turn, event.symbol)
         orders.delay_exit(turn, event.symbol)
         records.read_account(turn, "exit rejected")
     elif record.purpose is Purpose.STOP:

@@ -40,6 +40,7 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
         equity_open_pnl=inside,
         available=snapshot.available,
         balance=snapshot.balance,
+        budget_left=turn.state.budget_left if snapshot.requests_left is None else snapshot.requests_left,
         account_due_ms=turn.now_ms + next_read_ms(turn, skipped),
     )
     records.close_gap(turn, snapshot.requested_ms)

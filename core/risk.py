@@ -8,6 +8,8 @@ from core.model import ZERO, Purpose, Side
 from core.rules import MarketRules, Rules
 from core.state import MarketState, State, open_pnl, outside_pnl
 
+WINDOW_LEFT_MIN = 100  # of 200 requests a minute: what an entry, its stop, the way out and the reads between them take
+
 
 def daily_pnl(state: State, rules: Rules) -> Decimal:
     """Realised since 00:00 UTC plus open profit now, account currency; of every position that is known to count."""
@@ -62,7 +64,7 @@ def refusal(market: MarketState, side: Side, state: State, rules: Rules, now_ms:
     exposed = sum(1 for other in state.markets.values() if is_exposed(other)) + len(state.unmanaged)
     if exposed >= rules.risk.max_open_positions:
         return f"{exposed} positions are open"
-    if state.budget_left is not None and state.budget_left < 20:
+    if state.budget_left is not None and state.budget_left < (20 if rules.can_reduce_only else WINDOW_LEFT_MIN):
         return f"only {state.budget_left} requests left at the venue"
     return None
 

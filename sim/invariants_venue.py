@@ -317,8 +317,13 @@ def judge_levels(reading: Reading, verdict: Verdict) -> None:
             place.level = None
         if place.held == 0:
             continue
+        if isinstance(news, VenueOrder) and news.status is OrderStatus.FILLED:
+            continue  # its fill comes next
         levels = [o.trigger_price for o in place.stops() if o.trigger_price is not None]
         if not levels:
+            continue
+        if any(o.by == "hand" for o in place.stops()):
+            place.level = None  # the bot leaves the position to it
             continue
         sign = side_of(place.held).sign
         level = max(levels) if sign > 0 else min(levels)

@@ -1,0 +1,63 @@
+"""Where the venue itself sets a limit: a window of requests that is nearly spent, a month that takes no orders."""
+
+import pytest
+
+from core.messages import CloseAnswered, CloseContract, FlattenRequested, RejectReason
+from core.model import OrderStatus, Side
+from tests.core.futures import STOP, TARGET, Pit, exits, sent
+from tests.core.gateway import MGC
+from tests.core.world import of
+
+
+@pytest.fixture
+def pit() -> Pit:
+    pit = Pit()
+    pit.start()
+    return pit
+
+
+@pytest.mark.parametrize(("left", "enters"), [(200, True), (100, True), (99, False), (0, False)])
+def test_no_entry_where_the_window_leaves_nothing_for_the_way_out(pit: Pit, left: int, enters: bool) -> None:
+    """Seen in a simulated day: two busy markets spent the window, and then exits and stops were answered 429."""
+    pit.snapshot(requests_left=left)
+    if enters:
+        assert pit.send_entry().side is Side.BUY
+        return
+    with pytest.raises(ValueError):  # nothing was sent
+        pit.send_entry()
+    denied = [note.fields["reason"] for note in pit.log if note.name == "order_denied"]
+    assert denied == [f"only {left} requests left at the venue"]
+
+
+def test_a_read_that_counts_nothing_keeps_what_is_known(pit: Pit) -> None:
+    pit.snapshot(requests_left=99)
+    pit.snapshot()
+    assert pit.state.budget_left == 99
+
+
+def test_a_month_that_takes_no_orders_is_closed_by_contract(pit: Pit) -> None:
+    """Seen in a simulated day: rolled with a position open, every stop and every exit was refused (code 9)."""
+    pit.enter()
+    pit.feed(FlattenRequested(received_ms=pit.later()))
+    pit.canceled(TARGET)
+    pit.update(STOP, OrderStatus.CANCELED)
+    [close] = exits(pit.snapshot("2"))
+    actions = pit.reject(close, RejectReason.HALTED)
+    [asked], [stop] = of(CloseContract, actions), sent(actions)
+    pit.reject(stop, RejectReason.HALTED)
+    assert (asked.symbol, asked.contract_id, asked.reason) == ("MGC", MGC.contract_id, "FLATTEN")
+    pit.feed(CloseAnswered(
+        symbol="MGC", contract_id=MGC.contract_id, done=True, error=None, received_ms=pit.later()
+    ))  # fmt: skip
+    pit.fill(77, Side.SELL, "2", "4099")  # an order of the venue's own
+    pit.snapshot()
+    assert pit.market.position is None and pit.market.clean
+
+
+def test_other_refusals_are_no_reason_to(pit: Pit) -> None:
+    pit.enter()
+    pit.feed(FlattenRequested(received_ms=pit.later()))
+    pit.canceled(TARGET)
+    pit.update(STOP, OrderStatus.CANCELED)
+    [close] = exits(pit.snapshot("2"))
+    assert not of(CloseContract, pit.reject(close, RejectReason.OTHER))
