@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
-STEP_S = 0.07
+STEP_S = 0.1
 LEG_S = (1.2, 4.5)
 GAPS_A_SECOND = 0.06
 

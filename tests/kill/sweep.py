@@ -1,5 +1,6 @@
 """One day of kills, run and judged."""
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Report(msgspec.Struct):
 
 def run_day(venue_name: str, day: int, seed: int, wanted: list[Place | None], keep: bool = False) -> Report:
     """`wanted`: as of `Day`. The folder of a day with a violation is kept."""
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # clients that die in the middle of a handshake
     hidden = str(Path(__file__).resolve().parent / "strategies")
     if hidden not in strategies.__path__:
         strategies.__path__.append(hidden)
