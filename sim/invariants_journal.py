@@ -169,7 +169,7 @@ def judge_starts(reading: Reading, verdict: Verdict) -> None:
         if isinstance(item, Started):
             is_read = False
             verdict.looked_at += 1
-        elif isinstance(item, AccountSnapshot):
+        elif isinstance(item, AccountSnapshot | JournalRestored):  # a gap in the journal may hide the read
             is_read = True
         elif isinstance(item, Submit) and item.purpose is Purpose.ENTRY and not is_read:
             verdict.say(
@@ -286,7 +286,7 @@ def p12_one_brain(reading: Reading, bounds: Bounds) -> Verdict:
     """Each run's journal played again gives the same actions; a run that was killed may lack the last ones."""
     verdict = Verdict("P12_one_brain")
     tape = reading.tape
-    stopped = {ending.run for ending in tape.endings if ending.kind == "stopped"}
+    killed = {ending.run for ending in tape.endings if ending.kind in ("killed", "crashed")}
     for run, records, is_cut in passages(reading):
         try:
             replayed = replay_records(records, lambda rules: decoder_of(tape.venue, rules), world_strategy.load)
@@ -294,7 +294,7 @@ def p12_one_brain(reading: Reading, bounds: Bounds) -> Verdict:
             continue  # killed before its first snapshot was whole
         verdict.looked_at += replayed.actions
         found = replayed.difference
-        if found is not None and not (found.recorded is None and (is_cut or run not in stopped)):
+        if found is not None and not (found.recorded is None and (is_cut or run in killed)):
             verdict.say(
                 tape.end_ms,
                 f"P12 One brain: run {run} replayed differs at event {found.at_event}: recorded {found.recorded}, "
