@@ -236,7 +236,7 @@ def judge_closes(reading: Reading, bounds: Bounds, verdict: Verdict) -> None:
         if abs(news.after) < abs(news.before) and news.after * news.before >= 0:
             continue
         outside_ms = doings.get(news.symbol)
-        if outside_ms is not None and news.true_ms - outside_ms <= bounds.race_ms:
+        if outside_ms is not None and reading.able.within(outside_ms, news.true_ms) <= bounds.race_ms:
             continue  # a hand, or the venue, was at it too: what comes of that is protected like any position
         if news.true_ms in reading.times("hand"):
             continue

@@ -25,7 +25,7 @@ REFUSALS = (
     (2, "something that nobody has seen before"),
     (2, None),
 )
-READS = {"fills": "/api/Position/searchOpen", "orders": "/api/Order/searchOpen"}  # what tells of a doing
+POSITIONS, ORDERS = "/api/Position/searchOpen", "/api/Order/searchOpen"
 
 
 def ms_of(low: int, high: int) -> Callable[[random.Random], Args]:
@@ -311,12 +311,13 @@ class TopstepxFaults:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Until when a hand's or the venue's doing could be unknown: the first read of it that the bot has heard."""
+        """Until when a hand's or the venue's doing could be unknown: the first account read that the bot has heard."""
         tape = self._adapter.kernel.tape
         for true_ms, kind in self._adapter.tape.doings:
-            told = (
-                request.heard_ms
-                for request in tape.requests
-                if request.path == READS[kind] and (request.arrived_ms or 0) > true_ms and request.heard_ms is not None
-            )
-            tape.spans.append(Span("hand", true_ms, min(told, default=None), kind))
+            told_ms = true_ms if kind == "orders" else self._heard_ms(POSITIONS, true_ms)
+            told_ms = None if told_ms is None else self._heard_ms(ORDERS, told_ms)  # the last part of such a read
+            tape.spans.append(Span("hand", true_ms, told_ms, kind))
+
+    def _heard_ms(self, path: str, after_ms: int) -> int | None:
+        requests = (r for r in self._adapter.kernel.tape.requests if r.path == path and r.heard_ms is not None)
+        return next((r.heard_ms for r in requests if r.arrived_ms is not None and r.arrived_ms > after_ms), None)
