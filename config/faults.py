@@ -135,7 +135,7 @@ def _check_object(value: dict[str, Any], schema: Schema, path: str, defs: dict[s
     prefix = f"{path}." if path else ""
     known: dict[str, Schema] = schema.get("properties", {})
     other = schema.get("additionalProperties", True)
-    faults = [f"{prefix}{key}: is given twice" for key in getattr(value, "doubled", ())]
+    faults = [f"{prefix}{_safe_key(key)}: is given twice" for key in getattr(value, "doubled", ())]
     for key, item in value.items():
         if key in known:
             faults += check(item, known[key], prefix + key, defs)
@@ -157,7 +157,11 @@ def unknown_key(prefix: str, key: str, value: Any, known: Iterable[str]) -> str:
 
 
 def _safe_key(key: str) -> str:
-    return "<hidden>" if _SECRET_VALUE.search(key) else key.encode("ascii", "backslashreplace").decode()
+    """In one line of ASCII, however it is spelt in the file."""
+    if _SECRET_VALUE.search(key):
+        return "<hidden>"
+    ascii_key = key.encode("ascii", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in ascii_key)
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

@@ -109,9 +109,7 @@ class PropSettings(Part, frozen=True, kw_only=True):
     ] = Decimal(4)
     max_price_age_s: Annotated[
         Decimal,
-        number(
-            "Oldest price of a held contract, seconds; older: the equity is unknown", exclusiveMinimum=0, maximum=60
-        ),
+        number("Oldest price of a held contract, seconds; older: the equity is unknown", minimum=0.1, maximum=60),
     ] = Decimal(5)
     # how much
     max_position: Annotated[Amount | UnsetType | None, text("Most mini lots of the whole account")] = UNSET

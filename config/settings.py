@@ -81,7 +81,7 @@ class RiskSettings(Part, frozen=True, kw_only=True):
     ]
     max_open_positions: Annotated[int, msgspec.Meta(ge=1, le=1000, description="Positions at the same time")] = 3
     max_price_age_s: Annotated[
-        Decimal, number("Oldest price an entry may be based on, seconds", exclusiveMinimum=0, maximum=60)
+        Decimal, number("Oldest price an entry may be based on, seconds", minimum=0.1, maximum=60)
     ] = Decimal(3)
     max_order_errors: Annotated[
         int, msgspec.Meta(ge=1, le=100, description="Rejected orders in a row before entries halt")

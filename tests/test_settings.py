@@ -652,3 +652,14 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
     settings: Settings = load(write(tmp_path, BASE))
     with pytest.raises(AttributeError):
         settings.dry_run = False  # type: ignore[misc]
+
+
+def test_a_key_with_characters_nobody_sees_is_named_in_one_line(tmp_path: Path) -> None:
+    (text,) = faults(tmp_path, json.dumps(BASE | {"net\x7f\nwork\x00": 1}))
+    assert text.startswith(r"net\x7f\x0awork\x00 = 1: unknown key")
+
+
+def test_an_age_that_rounds_to_nothing_is_refused(tmp_path: Path) -> None:
+    """0 ms: no price would ever be young enough."""
+    (text,) = faults(tmp_path, changed("risk.max_price_age_s", 1e-9))
+    assert "max_price_age_s = 1e-09: must be a number from 0.1 to 60" in text
