@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from core.messages import RESTART
 from runtime import collector
 from sim import world_faults
 from sim.invariants import check
@@ -34,6 +35,7 @@ ADAPTERS = {"hyperliquid": "sim.world_hyperliquid", "topstepx": "sim.world_topst
 BLOCK_MS = 250
 IDLE_BLOCK_MS = 2_000  # while the bot is away or asleep
 GAP_BLOCKS = 12  # over the hours between two stretches
+HUNG_UP_US = 60_000_000  # a connection that was left alone for so long is gone
 RESTART_US = 3_000_000  # a bot that ended by itself is started again after this long
 MANY = 100  # days after which every kind of fault must have struck
 
@@ -62,8 +64,8 @@ class Director:
         self.disk = Disk()
         self._generic = {kind.name for kind in world_faults.KINDS}
         self._runs = 0
-        self._wants_bot = True
-        self._block_us = 0
+        self._down_until_us = self._asleep_until_us = 0
+        self._block_us = self._asleep_us = 0
         self._gap_block_us: int | None = None
 
     def play(self) -> Tape:
@@ -98,40 +100,35 @@ class Director:
     # --- the bot ----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self.world.process is None and self._wants_bot:
+        if self.world.process is None and self.world.now_us() >= self._down_until_us:
             self._runs += 1
             process = Process(self.world, self.adapter, self.disk, self._runs)
             process.on_end = self._ended
 
     def _ended(self, ending: Ending) -> None:
         """Somebody starts it again, unless it was taken down for a while."""
-        if self.world.process is None and self._wants_bot:
-            self.world.after(100_000 if ending.exit_code == 75 else RESTART_US, self._start)
+        self.world.after(100_000 if ending.exit_code == RESTART else RESTART_US, self._start)
 
     def _down_for(self, ms: int) -> None:
         """No bot until then."""
-        self._wants_bot = False
-
-        def again() -> None:
-            self._wants_bot = True
-            self._start()
-
-        self.world.after(ms * 1_000, again)
+        self._down_until_us = max(self._down_until_us, self.world.now_us() + ms * 1_000)
+        self.world.after(ms * 1_000, self._start)
 
     def _sleep(self, ms: int) -> None:
         world = self.world
-        if world.is_asleep:
-            return
-        world.is_asleep = True
-        world.open_span("asleep")
+        began_us = world.now_us()
+        self._asleep_until_us = max(self._asleep_until_us, began_us + ms * 1_000)
+        if not world.is_asleep:
+            world.is_asleep, self._asleep_us = True, began_us
+            world.open_span("asleep")
 
         def wake() -> None:
-            if not world.is_asleep:
+            if not world.is_asleep or world.now_us() < self._asleep_until_us:
                 return
             world.is_asleep = False
-            world.has_slept(ms * 1_000)
+            world.has_slept(world.now_us() - self._asleep_us)
             world.close_span("asleep")
-            if ms > 60_000:  # the venue has hung up meanwhile
+            if world.now_us() - self._asleep_us > HUNG_UP_US:  # the venue has hung up meanwhile
                 world.http_epoch += 1
                 for link in list(world.open_links):
                     link.break_off()  # type: ignore[attr-defined]
@@ -149,10 +146,11 @@ class Director:
         world.after(ms * 1_000 - 500_000, lambda: setattr(self, "_gap_block_us", None))
         world.after(ms * 1_000 - 400_000, lambda: world.wall_moved(following.wall_ms * 1_000))
         process = world.process
-        if episode.then == "asleep" and process is not None and not world.is_asleep:
+        if episode.then == "asleep" and process is not None:
             self._sleep(ms)
-        elif process is not None:
-            self._down_for(ms)
+            return
+        self._down_for(ms)
+        if process is not None:
             if episode.then == "stopped" and not world.is_asleep:
                 process.ask_to_stop()
                 world.after(9_000_000, lambda: process.end("killed", None))  # it would have been by then
