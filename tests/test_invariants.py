@@ -241,6 +241,12 @@ def test_p4_an_exit_opens():
     assert "EXIT" in found[0].text and "took 0 to -2" in found[0].text
 
 
+def test_p4_an_exit_turns_round():
+    """What is held afterwards is less than before, and on the other side."""
+    day = entered().order(4_900, OrderStatus.CANCELED).submit(5_000, EXIT, Purpose.EXIT, Side.SELL, size=3)
+    assert "took 2 to -1" in day.fill(5_050, EXIT, Side.SELL, 3).says("P4_only_down")[0].text
+
+
 def test_p4_after_a_word_of_warning_it_must_be_repaired():
     day = flipped(entered())
     day.tape.log.append(LogLine(T0 + 4_000, 1, "WARNING", "exit_unconfirmed", ""))
