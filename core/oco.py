@@ -8,13 +8,14 @@ waits. Which stop: `guard.py`. What rests: `working.py`.
 from decimal import Decimal
 
 from core import guard, orders, positions, records, working
-from core.exits import check_exit, stop_level
+from core.exits import check_exit, is_crossed, stop_level, tighter_tick
 from core.model import Order, OrderStatus, Purpose, Side
 from core.state import ExitReason, MarketState, OrderRecord, Position, VenueStop
 from core.turn import Turn
 
 STUCK_MS = 1_000  # cancels or the read take longer than this: close what we believe is held
 STUCK_FLIPPED_MS = 2_000  # what turned round against our count is believed less easily
+BRIDGE_MS = 1_000  # no word of an exit for so long: a stop goes beside it
 ENTRY_MS = 1_000  # an entry that has filled in part may fill on: an exit waits so long for its end
 LOOK_MS = 300
 BEYOND_MS = 1_000  # price past the venue's stop or target, and no fill: the bot leaves by itself
@@ -108,7 +109,7 @@ def is_at_target(position: Position, price: Decimal) -> bool:
 
 
 def pursue(turn: Turn, symbol: str) -> bool:
-    """The next step out. True: the exit has the word, and no stop may be placed that could outlive the position."""
+    """The next step out. True: the exit has the word, and no stop is kept that could outlive the position."""
     market = turn.market(symbol)
     position = market.position
     assert position is not None
@@ -116,7 +117,8 @@ def pursue(turn: Turn, symbol: str) -> bool:
     if exits:  # its outcome comes first; one that closed what a hand has turned round since is no reason not to protect
         closing = any(record.order.side is position.side.opposite for record in exits)
         if closing:
-            guard.watch_nakedness(turn, symbol, None)
+            guard.watch_nakedness(turn, symbol, next(iter(guard.guards(market, position)), None))
+            bridge(turn, symbol, exits)
         return closing
     if market.exit_reason is None or turn.now_ms < market.exit_retry_ms or waits_for_entry(turn, market):
         return False
@@ -133,6 +135,29 @@ def pursue(turn: Turn, symbol: str) -> bool:
         return True
     close(turn, symbol, unconfirmed=stuck or not ended)
     return True
+
+
+def bridge(turn: Turn, symbol: str, exits: list[OrderRecord]) -> None:
+    """A stop while nobody can say what became of an exit: the five seconds until it counts as lost are too long (P2).
+
+    Two or three looks have not found it by then. Should it work all the same, the stop is left over, and is withdrawn
+    like any other. Where price is beyond the stop's level no stop would be taken, and only the exit helps.
+    """
+    market = turn.market(symbol)
+    position = market.position
+    assert position is not None
+    waited_ms = turn.now_ms - max(record.sent_ms for record in exits)
+    is_doubtful = all(record.status in (OrderStatus.SENT, OrderStatus.UNKNOWN) for record in exits)
+    if not is_doubtful or waited_ms < BRIDGE_MS or turn.now_ms < market.stop_retry_ms or market.unclaimed:
+        return
+    if guard.own_stops(market) or guard.guards(market, position) or market.naked_since_ms is None:
+        return
+    level, price = stop_level(position), market.reference_price(position.side.opposite)
+    if price is None or is_crossed(position, level, price):
+        return
+    turn.note("WARNING", "exit_bridged", symbol=symbol, text="no word of the exit: a stop until there is one")
+    level = tighter_tick(level, position.side, guard.instrument_of(turn, symbol))
+    guard.place(turn, symbol, position, Purpose.STOP, level)
 
 
 def is_all_in_doubt(market: MarketState) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from core.messages import FlattenRequested, ReadAccount
-from core.model import OrderStatus, OrderType, Side
+from core.model import Order, OrderStatus, OrderType, Side
 from core.positions import held
 from core.state import ExitReason
 from tests.core.futures import ENTRY, STOP, TARGET, Pit, canceled_ids, children, exits, row, sent
@@ -126,15 +126,46 @@ def test_a_list_without_it_is_an_end_as_well(pit: Pit) -> None:
     assert not [r for r in pit.market.orders.values() if r.is_live and r.rests] and of(ReadAccount, actions)
 
 
-def test_an_exit_in_doubt_is_not_followed_by_another(pit: Pit) -> None:
+def doubt(pit: Pit) -> Order:
+    """An exit that nobody has answered for."""
     pit.enter()
     leave(pit)
     pit.canceled(TARGET)
     pit.canceled(STOP)
     [close] = sent(pit.snapshot("2"))
     pit.unknown(close)
-    assert sent(pit.wait(8_000)) == []
-    assert "unprotected" in pit.names()  # said loudly
+    return close
+
+
+def test_an_exit_in_doubt_is_not_followed_by_another_but_bridged_by_a_stop(pit: Pit) -> None:
+    """P2: five seconds until it counts as lost are three too many."""
+    close = doubt(pit)
+    assert sent(pit.wait(800)) == []
+    [stop] = sent(pit.wait(300))
+    assert (stop.type, stop.size, stop.trigger_price) == (OrderType.STOP, D(2), D(4096))
+    pit.accept(stop, 40)
+    pit.works(row(40, Side.SELL, "2", "4096", tag=stop.client_id))
+    assert sent(pit.wait(8_000)) == [] and "unprotected" not in pit.names()
+    assert canceled_ids(pit.settled(close, OrderStatus.REJECTED, "0", None)) == [40]
+    pit.canceled(40)
+    assert [order.size for order in exits(pit.snapshot("2"))] == [D(2)]
+
+
+def test_a_bridge_is_withdrawn_when_the_exit_has_worked_after_all(pit: Pit) -> None:
+    close = doubt(pit)
+    [stop] = sent(pit.wait(1_100))
+    pit.accept(stop, 40)
+    pit.works(row(40, Side.SELL, "2", "4096", tag=stop.client_id))
+    pit.accept(close, 41)
+    assert canceled_ids(pit.fill(41, Side.SELL, "2", "4110")) == [40]
+    assert pit.market.position is None
+
+
+def test_no_bridge_where_the_price_is_beyond_it(pit: Pit) -> None:
+    """No stop would be taken there; the exit is looked up, and then there is another."""
+    close = doubt(pit)
+    pit.trade("4095")
+    assert sent(pit.wait(8_000)) == [] and "unprotected" in pit.names()
     pit.settled(close, OrderStatus.REJECTED, "0", None)
     assert [order.size for order in exits(pit.snapshot("2"))] == [D(2)]
 
