@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from core.model import ZERO, Bar, Instrument, OrderStatus, Side, VenuePosition, WorkingOrder
+from runtime import decoding
 
 INTERVALS = {
     60_000: "1m",
@@ -40,7 +41,7 @@ class BadAnswer(Exception):
 def decode(body: bytes, shape: type[T]) -> T:
     """Raises BadAnswer."""
     try:
-        return msgspec.json.decode(body, type=shape)
+        return decoding.decode(body, shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise BadAnswer(str(e)) from None
 

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from core.model import ZERO, Bar, Fill, Instrument, OrderStatus, Side, VenuePosition, WorkingOrder
+from runtime import decoding
 from runtime.dialect import BadFrame
 from venues.topstepx.costs import commission
 from venues.topstepx.numbers import millis
@@ -45,7 +46,7 @@ class BadAnswer(Exception):
 def decode(body: bytes, shape: type[T]) -> T:
     """Raises BadAnswer."""
     try:
-        return msgspec.json.decode(body, type=shape)
+        return decoding.decode(body, shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise BadAnswer(str(e)) from None
 

@@ -7,6 +7,7 @@ import threading
 
 import msgspec
 
+from runtime import decoding
 from runtime.clock import Clock
 from runtime.redaction import HIDDEN, Redactor
 from runtime.venue import CredentialsRefused, VenueUnavailable
@@ -129,7 +130,7 @@ def _life_ms(token: str, venue_now_ms: int) -> int:
     payload = token.split(".")[1:2]
     try:
         padded = payload[0] + "=" * (-len(payload[0]) % 4)
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=_Claims)
+        claims = decoding.decode(base64.urlsafe_b64decode(padded), _Claims)
         start_s = claims.iat if claims.iat is not None else venue_now_ms / 1000
         return max(0, min(LIFE_MS, int((claims.exp - start_s) * 1000)))
     except (IndexError, binascii.Error, ValueError, OverflowError, msgspec.DecodeError):
