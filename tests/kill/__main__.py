@@ -10,6 +10,7 @@ milliseconds. Needs SIGKILL: not on Windows. Exit codes: 0 all held; 1 something
 """
 
 import argparse
+import functools
 import multiprocessing
 import random
 import sys
@@ -21,6 +22,7 @@ from tests.kill.places import OFTEN, WITHOUT_BRACKETS, Place, all_places
 from tests.kill.sweep import Report, run_day
 from tests.kill.venues import VENUES
 
+say = functools.partial(print, flush=True)
 KILLS_A_DAY = 20
 RANDOM_SHARE = 5  # one kill of so many
 
@@ -56,7 +58,7 @@ def share_out(wanted: list[Place | None]) -> list[list[Place | None]]:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     if sys.platform == "win32":
-        print("the kill sweep needs SIGKILL, which Windows does not have")
+        say("the kill sweep needs SIGKILL, which Windows does not have")
         return 2
     if arguments.place is not None:
         days = [(1, [arguments.place])]
@@ -64,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         wanted = plan(arguments.venue, arguments.kills, arguments.seed)
         slices = share_out(wanted)
         days = [(i, part) for i, part in enumerate(slices, 1) if arguments.day in (None, i)]
-    print(f"{arguments.venue}: {sum(len(part) for _, part in days)} kills in {len(days)} days, seed {arguments.seed}")
+    say(f"{arguments.venue}: {sum(len(part) for _, part in days)} kills in {len(days)} days, seed {arguments.seed}")
     began_s = time.monotonic()
     reports = run(arguments, days)
     must_occur = (
@@ -96,13 +98,12 @@ def run(arguments: argparse.Namespace, days: list[tuple[int, list[Place | None]]
         for done in as_completed(running):
             report = done.result()
             reports.append(report)
-            print(
+            say(
                 f"day {report.day}: {report.kills} kills, {report.open_at_kill} with a position, {report.fills} fills,"
                 f" at most {report.naked.alive} ms without a stop; {'NOT OK' if report.bad else 'ok'} {report.folder}",
-                flush=True,
             )
             for text in report.bad:
-                print(f"  {text}", flush=True)
+                say(f"  {text}")
     return reports
 
 
@@ -112,11 +113,11 @@ def show(reports: list[Report], arguments: argparse.Namespace, took_s: float, mu
     missed: Counter[str] = sum((Counter(r.missed) for r in reports), Counter())
     struck: Counter[str] = sum((Counter(r.struck) for r in reports), Counter())
     kills = sum(r.kills for r in reports)
-    print(f"\n{'kills by place':24}{'before':>8}{'torn':>8}{'after':>8}{'acted':>8}")
+    say(f"\n{'kills by place':24}{'before':>8}{'torn':>8}{'after':>8}{'acted':>8}")
     kinds = dict.fromkeys(place.kind for place in all_places(arguments.venue))
     for kind in kinds:
-        print(f"{kind:24}" + "".join(f"{places[f'{kind}:{m}']:8}" for m in ("before", "torn", "after", "acted")))
-    print(f"{'at a random moment':24}{places['random']:8}  (of them {missed.total()} whose place did not come in time)")
+        say(f"{kind:24}" + "".join(f"{places[f'{kind}:{m}']:8}" for m in ("before", "torn", "after", "acted")))
+    say(f"{'at a random moment':24}{places['random']:8}  (of them {missed.total()} whose place did not come in time)")
     rows = {
         "kills": kills,
         "restarts": kills,
@@ -136,19 +137,19 @@ def show(reports: list[Report], arguments: argparse.Namespace, took_s: float, mu
         "took, s": round(took_s),
     }
     for name, value in rows.items():
-        print(f"{name:70}{value}")
+        say(f"{name:70}{value}")
     never = [p.name for p in all_places(arguments.venue) if not places[p.name]] if must_occur else []
     if never:
-        print(f"NEVER OCCURRED: {', '.join(never)}")
+        say(f"NEVER OCCURRED: {', '.join(never)}")
     bad = [report for report in reports if report.bad]
     for report in bad:
-        print(
+        say(
             f"again: python -m tests.kill --venue {report.venue} --kills {arguments.kills} --seed {arguments.seed}"
             f" --day {report.day}    (files: {report.folder})"
         )
     kept = sum(r.kills for r in reports if not r.bad)
     word = "FAILED" if bad or never else "all held"
-    print(f"{word}: {kept} of {kills} kills in {len(reports) - len(bad)} of {len(reports)} days without a violation")
+    say(f"{word}: {kept} of {kills} kills in {len(reports) - len(bad)} of {len(reports)} days without a violation")
     return 1 if bad or never else 0
 
 

@@ -114,13 +114,14 @@ def bare_times(
     return bare, doubted
 
 
-def check_protected(naked: Spans, doubted: Spans, loose: Spans) -> list[str]:
+def check_protected(naked: Spans, doubted: Spans, loose: Spans, slack_ms: int) -> list[str]:
+    """`slack_ms`: what the machine is granted beyond the bounds."""
     bad = []
-    if doubted.alive > DOUBT_MS_MAX:
+    if doubted.alive > DOUBT_MS_MAX + slack_ms:
         bad.append(f"P2 protected: {doubted.alive} ms without a stop over an exit in doubt while a bot was running")
-    if naked.alive > NAKED_MS_MAX:
+    if naked.alive > NAKED_MS_MAX + slack_ms:
         bad.append(f"P2 protected: {naked.alive} ms without a stop while a bot was running")
-    if loose.alive > LOOSE_MS_MAX:
+    if loose.alive > LOOSE_MS_MAX + slack_ms:
         bad.append(f"P4 only down: an order of ours worked for {loose.alive} ms while flat and a bot was running")
     return bad
 
