@@ -359,6 +359,8 @@ def test_p9_after_a_fault():
     loud = Note("CRITICAL", "halted", {}, notify=True)
     good = Day().begin().write(2_000, fault, loud, Stop(1, "fault"))
     assert ["bug in itself" in found.text for found in good.says("P9_safe_side")] == [True]
+    polite = Day().begin().write(2_000, fault, loud, Stop(0, "fault")).says("P9_safe_side")
+    assert any("led to exit code 0" in found.text for found in polite)
     quiet = Day().begin().write(2_000, fault).submit(3_000, ENTRY, Purpose.ENTRY)
     texts = " ".join(found.text for found in quiet.says("P9_safe_side"))
     assert "after a fault" in texts and "not told loudly" in texts and "exit code None" in texts
