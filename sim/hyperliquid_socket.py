@@ -69,6 +69,7 @@ class Hub:
         self._changed = changed
         self._listening: dict[str, dict[Client, JSON]] = {}
         self._bbo: dict[str, Any] = {}
+        self._bbo_topics = [(coin, topic({"type": "bbo", "coin": coin})) for coin in venue.live]
         self._dirty_candles: set[str] = set()
         self._connects: deque[float] = deque()
         self._messages: deque[float] = deque()
@@ -321,8 +322,7 @@ class Hub:
         self._changed()
 
     def _publish_bbo(self) -> None:
-        for coin in self.venue.live:
-            name = topic({"type": "bbo", "coin": coin})
+        for coin, name in self._bbo_topics:
             if listeners := self._listening.get(name):
                 data = best(self.venue, coin)
                 if data["bbo"] != self._bbo.get(coin):

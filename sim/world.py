@@ -26,13 +26,13 @@ from core.messages import RESTART
 from runtime import collector
 from sim import world_faults
 from sim.invariants import check
-from sim.world_faults import Day, Episode, draw_day
+from sim.world_faults import SHORT, WHOLE, Day, Episode, draw_day
 from sim.world_kernel import BEGIN_MS, World
 from sim.world_process import DeathPoint, Disk, Process, ledger_rows
 from sim.world_types import Adapter, Ending, Fault, LogLine, Tape, Violation
 
 ADAPTERS = {"hyperliquid": "sim.world_hyperliquid", "topstepx": "sim.world_topstepx"}
-BLOCK_MS = 250
+BLOCK_MS = 330
 IDLE_BLOCK_MS = 2_000  # while the bot is away or asleep
 GAP_BLOCKS = 12  # over the hours between two stretches
 HUNG_UP_US = 60_000_000  # a connection that was left alone for so long is gone
@@ -54,11 +54,11 @@ class Result(msgspec.Struct):
 class Director:
     """Plays one day: prices, stretches, faults and restarts, in true time."""
 
-    def __init__(self, venue: str, seed: int, only: Collection[int] | None = None) -> None:
+    def __init__(self, venue: str, seed: int, only: Collection[int] | None = None, short: bool = False) -> None:
         self.world = World(venue, seed, ())
         make: Callable[..., Adapter] = importlib.import_module(ADAPTERS[venue]).make
         self.adapter = make(self.world, seed)
-        self.day: Day = draw_day(seed, self.adapter.fault_kinds())
+        self.day: Day = draw_day(seed, self.adapter.fault_kinds(), SHORT if short else WHOLE)
         self.faults = [f for f in self.day.faults if only is None or f.number in only]
         self.world.tape.faults = list(self.faults)
         self.disk = Disk()
@@ -80,6 +80,7 @@ class Director:
             if following is not None:
                 world.after(episode.to_ms * 1_000, lambda e=episode, f=following: self._rest(e, f))  # type: ignore[misc]
         self._start()
+        world.after((day.end_ms - day.quiet_ms) * 1_000, self.adapter.quieten)
         world.run_until((BEGIN_MS + day.end_ms) * 1_000)
         self._finish()
         return world.tape
@@ -272,9 +273,9 @@ class TapeHandler(logging.Handler):
         world.tape.log.append(LogLine(world.now_ms, run, record.levelname, text.split(" ", 1)[0], text))
 
 
-def play_day(venue: str, seed: int, only: Collection[int] | None = None) -> Tape:
+def play_day(venue: str, seed: int, only: Collection[int] | None = None, short: bool = False) -> Tape:
     """The day of a seed, with all of its faults or those of the given numbers."""
-    return play(Director(venue, seed, only))
+    return play(Director(venue, seed, only, short))
 
 
 def play(director: Director) -> Tape:
@@ -304,9 +305,9 @@ def _play(director: Director) -> Tape:
         root.setLevel(level)
 
 
-def run_day(venue: str, seed: int, only: Collection[int] | None = None) -> Result:
+def run_day(venue: str, seed: int, only: Collection[int] | None = None, short: bool = False) -> Result:
     began_s = time.process_time()
-    director = Director(venue, seed, only)
+    director = Director(venue, seed, only, short)
     tape = play(director)
     violations = check(tape) + [
         Violation("P9_safe_side", true_ms, f"P9 Safe side: a thread died of {error}")
@@ -319,12 +320,12 @@ def run_day(venue: str, seed: int, only: Collection[int] | None = None) -> Resul
 # --- shrinking --------------------------------------------------------------------------------------------------------
 
 
-def shrink(venue: str, seed: int, name: str, faults: Sequence[Fault]) -> list[int]:
+def shrink(venue: str, seed: int, name: str, faults: Sequence[Fault], short: bool = False) -> list[int]:
     """The fewest faults found with which the violation of this name still comes: halves first, then one by one."""
     kept = [fault.number for fault in faults]
 
     def fails(numbers: list[int]) -> bool:
-        return any(violation.name == name for violation in run_day(venue, seed, numbers).violations)
+        return any(violation.name == name for violation in run_day(venue, seed, numbers, short).violations)
 
     if fails([]):
         return []
@@ -358,16 +359,16 @@ def pin() -> None:
         os.sched_setaffinity(0, {cores[(worker[0] if worker else 0) % len(cores)]})
 
 
-def run_days(venue: str, seeds: Sequence[int], workers: int) -> Iterator[Result]:
+def run_days(venue: str, seeds: Sequence[int], workers: int, short: bool = False) -> Iterator[Result]:
     if workers <= 1:
-        yield from (run_day(venue, seed) for seed in seeds)
+        yield from (run_day(venue, seed, None, short) for seed in seeds)
         return
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, initializer=pin) as pool:
-        yield from pool.imap(_run_one, [(venue, seed) for seed in seeds], chunksize=5)
+        yield from pool.imap(_run_one, [(venue, seed, None, short) for seed in seeds], chunksize=5)
 
 
-def _run_one(what: tuple[str, int]) -> Result:
+def _run_one(what: tuple[str, int, None, bool]) -> Result:
     return run_day(*what)
 
 
@@ -389,17 +390,17 @@ def told(counts: Counter[str]) -> str:
     return f"  {plain}\n  actions: {acted}\n  faults: {faults}"
 
 
-def command(venue: str, seed: int, faults: Sequence[int] | None = None) -> str:
+def command(venue: str, seed: int, faults: Sequence[int] | None = None, short: bool = False) -> str:
     numbers = "" if faults is None else f" --faults {','.join(map(str, faults)) or 'none'}"
-    return f"python -m sim.world --venue {venue} --seed {seed}{numbers}"
+    return f"python -m sim.world --venue {venue} --seed {seed}{numbers}{' --short' if short else ''}"
 
 
-def tell_violations(venue: str, result: Result) -> None:
+def tell_violations(venue: str, result: Result, short: bool = False) -> None:
     for violation in result.violations:
         step_s = (violation.true_ms - BEGIN_MS) / 1_000
         say(f"{violation.name} seed={result.seed} step={step_s:.3f}s {violation.text}")
     if result.violations:
-        say(f"  replay: {command(venue, result.seed)}")
+        say(f"  replay: {command(venue, result.seed, short=short)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -409,6 +410,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=100, help="so many days")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--faults", help="numbers of the faults to keep, or none")
+    parser.add_argument("--short", action="store_true", help="days of half a minute, as the tests have them")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep-all", action="store_true", help="do not look for the faults that matter")
     options = parser.parse_args(arguments)
@@ -420,15 +422,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _one(options: argparse.Namespace) -> int:
     pin()
     only = None if options.faults is None else [int(n) for n in options.faults.split(",") if n.isdigit()]
-    result = run_day(options.venue, options.seed, only)
+    result = run_day(options.venue, options.seed, only, options.short)
     for fault in result.faults:
         say(f"  {fault.number}: {fault.kind} at {fault.at_ms / 1000:.3f}s for {fault.for_ms} ms {fault.args}")
     say(told(Counter(result.counts)))
     say(f"  journal {result.digest[:16]}, {result.cpu_s:.2f} s")
-    tell_violations(options.venue, result)
+    tell_violations(options.venue, result, options.short)
     if result.violations and not options.keep_all and only is None:
-        needed = shrink(options.venue, options.seed, result.violations[0].name, result.faults)
-        say(f"  needed: {command(options.venue, options.seed, needed)}")
+        needed = shrink(options.venue, options.seed, result.violations[0].name, result.faults, options.short)
+        say(f"  needed: {command(options.venue, options.seed, needed, options.short)}")
     return 1 if result.violations else 0
 
 
@@ -437,12 +439,13 @@ def _many(options: argparse.Namespace) -> int:
     total: Counter[str] = Counter()
     names: Counter[str] = Counter()
     cpu_s, failed = 0.0, 0
-    for result in run_days(options.venue, range(options.first, options.first + options.seeds), options.workers):
+    seeds = range(options.first, options.first + options.seeds)
+    for result in run_days(options.venue, seeds, options.workers, options.short):
         total.update(result.counts)
         cpu_s += result.cpu_s
         failed += bool(result.violations)
         names.update({violation.name for violation in result.violations})
-        tell_violations(options.venue, result)
+        tell_violations(options.venue, result, options.short)
     say(f"{options.venue}: {options.seeds} days, {failed} with a violation {dict(names) or ''}")
     say(told(total))
     say(f"  {time.monotonic() - began_s:.0f} s, {cpu_s:.0f} s of processors, {cpu_s / options.seeds:.3f} s a day")

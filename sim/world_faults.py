@@ -9,9 +9,7 @@ import msgspec
 from sim.world_types import Fault, FaultKind
 
 HOUR_MS = 3_600_000
-EPISODE_MS = (18_000, 30_000)  # how long the market is watched at a stretch
 CALM_MS = 1_500  # at the beginning of an episode
-SETTLE_MS = 34_000  # at the end of the day: no faults, the bot has to agree with the venue
 GAPS = ("asleep", "stopped", "killed")  # how the hours between two episodes pass
 
 
@@ -79,32 +77,44 @@ class Episode(msgspec.Struct, frozen=True):
     wall_ms: int  # the machine's clock is this far off when it begins
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """What a day holds."""
+
+    stretches: int
+    watched_ms: tuple[int, int]  # how long the market is watched at a stretch
+    settle_ms: int  # at the end of the day: no faults, the bot has to agree with the venue
+    quiet_ms: int  # the end of that: nobody trades any more, so nothing new is begun
+
+
+WHOLE = Shape(3, (18_000, 30_000), 34_000, 12_000)
+SHORT = Shape(1, (9_000, 14_000), 15_000, 8_000)
+
+
 class Day(msgspec.Struct, frozen=True):
     episodes: tuple[Episode, ...]
     faults: tuple[Fault, ...]
-
-    @property
-    def end_ms(self) -> int:
-        return self.episodes[-1].to_ms + SETTLE_MS
+    end_ms: int
+    quiet_ms: int
 
 
-def draw_day(seed: int, more: Sequence[FaultKind], episodes: int = 3) -> Day:
+def draw_day(seed: int, more: Sequence[FaultKind], shape: Shape = WHOLE) -> Day:
     """The day of a seed: a few stretches of market spread over some 20 hours, and what goes wrong in them."""
     rnd = random.Random(f"{seed}/day")
     stretches: list[Episode] = []
     at_ms = 0
-    for number in range(episodes):
-        to_ms = at_ms + rnd.randrange(*EPISODE_MS)
-        is_last = number == episodes - 1
+    for number in range(shape.stretches):
+        to_ms = at_ms + rnd.randrange(*shape.watched_ms)
+        is_last = number == shape.stretches - 1
         wall_ms = rnd.choice((0, 0, 0, -90_000, -2_000, 700, 90_000))
         stretches.append(Episode(at_ms, to_ms, None if is_last else rnd.choice(GAPS), wall_ms))
         at_ms = to_ms + rnd.randrange(HOUR_MS, 10 * HOUR_MS)
-    return Day(tuple(stretches), tuple(_draw_faults(rnd, stretches, [*KINDS, *more])))
+    faults = tuple(_draw_faults(rnd, stretches, [*KINDS, *more]))
+    return Day(tuple(stretches), faults, stretches[-1].to_ms + shape.settle_ms, shape.quiet_ms)
 
 
 def _draw_faults(rnd: random.Random, stretches: Sequence[Episode], kinds: Sequence[FaultKind]) -> list[Fault]:
     drawn: list[Fault] = []
-    density = rnd.choice((0.2, 0.5, 1.0, 1.0))
+    density = rnd.choice((0.2, 0.5, 1.0, 1.0)) * (1 + len(stretches)) / 4
     for kind in kinds:
         wanted = kind.per_day * density
         count = int(wanted) + (rnd.random() < wanted % 1)

@@ -119,7 +119,7 @@ class HyperliquidAdapter:
         self._style = rnd.randrange(4)
         self._guards_second = rnd.random() < 0.5
         self._weight = WeightLimit(IP_WEIGHT)
-        self._recorded = 0
+        self._is_quiet = False
         self._drift = dict.fromkeys(coins, 0.0)
         self._marked_us = self._told_us = 0
         self.trouble = Trouble(kernel, self)
@@ -278,7 +278,6 @@ class HyperliquidAdapter:
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def step(self, elapsed_ms: int) -> None:
-        self.trouble.apply()
         now_us = self._kernel.venue_us()
         marks = now_us - self._marked_us >= MARK_US
         if marks:
@@ -314,7 +313,7 @@ class HyperliquidAdapter:
             bids.append(((bid - level * 3) * tick, size))
             asks.append(((ask + level * 3) * tick, size))
         events = exchange.set_book(coin, bids, asks, now_ms)
-        for _ in range(rnd.choice((0, 0, 1, 1, 2, 4))):
+        for _ in range(0 if self._is_quiet else rnd.choice((0, 0, 1, 1, 2, 4))):
             side = Side.BUY if rnd.random() < 0.5 else Side.SELL
             size = max(lot, instrument.round_size(Decimal(rnd.randrange(50, 1_500)) / mid))
             events += exchange.trade(coin, (asks if side is Side.BUY else bids)[0][0], size, side, now_ms)
@@ -374,6 +373,9 @@ class HyperliquidAdapter:
 
     def end(self, fault: Fault) -> None:
         self.trouble.end(fault)
+
+    def quieten(self) -> None:
+        self._is_quiet = True
 
     def finish(self) -> None:
         self.venue.faults.clear()

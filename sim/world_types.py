@@ -340,5 +340,8 @@ class Adapter(Protocol):
     def end(self, fault: Fault) -> None:
         """Its time is over (only those that last)."""
 
+    def quieten(self) -> None:
+        """From now on nobody else trades: books and marks stay, no bar closes, so no strategy speaks."""
+
     def finish(self) -> None:
         """The day is over and all faults are past: whatever the venue still had in mind is done (late fills told)."""
