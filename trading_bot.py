@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import wiring
-from config.credentials import Secrets, load_secrets, missing_secrets
+from config.credentials import DEFAULT_ENV_PATH, Secrets, load_secrets, missing_secrets
 from config.faults import ConfigFault
 from config.settings import DEFAULT_PATH, Settings, ensure_config, load
 from core.messages import RESTART
@@ -41,6 +41,7 @@ from runtime.logs import Logs, line
 from runtime.notify import Notifier
 from runtime.orders import OrderLanes
 from runtime.poller import AccountReader, ListingReader, PricePoller
+from runtime.private import check_files
 from runtime.recovery import restore
 from runtime.report_health import build
 from runtime.snapshot import Published
@@ -124,6 +125,7 @@ def run(config_path: Path, folder: Path, for_s: float | None) -> int:
     hidden = (*secrets.values(), *settings.notify)
     logs = Logs(folder, settings.logging.level, console=sys.stdout, secrets=hidden)
     logs.start()
+    check_files(folder, DEFAULT_ENV_PATH)
     threading.excepthook = log_thread_death
     try:
         exit_code = run_until_done(settings, secrets, folder, for_s)

@@ -23,7 +23,7 @@ DISTANCES = ("stop_loss", "take_profit", "trailing_stop", "trailing_activate", "
 
 
 def cross_faults(raw: dict[str, Any]) -> list[str]:
-    return [*_venue_faults(raw), *topstep_faults(raw), *_url_faults(raw), *_market_faults(raw)]
+    return [*_venue_faults(raw), *topstep_faults(raw), *_url_faults(raw), *_health_faults(raw), *_market_faults(raw)]
 
 
 def _venue_faults(raw: dict[str, Any]) -> Iterator[str]:
@@ -70,6 +70,12 @@ def _address_faults(key: str, url: str, schemes: tuple[str, ...]) -> Iterator[st
     elif parts.scheme in schemes and not is_loopback(host):
         allowed = " or ".join(s + "://" for s in secure)
         yield f"{key} = {show(url)}: must begin with {allowed}; unencrypted is for this machine (127.0.0.1) only"
+
+
+def _health_faults(raw: dict[str, Any]) -> Iterator[str]:
+    host = raw.get("health", {}).get("host", "127.0.0.1")
+    if not is_loopback(host):
+        yield f"health.host = {show(host)}: must be 127.0.0.1, ::1 or localhost; a tunnel (ssh -L) shows it elsewhere"
 
 
 def is_loopback(host: str) -> bool:

@@ -127,7 +127,7 @@ class HealthSettings(Part, frozen=True, kw_only=True):
         str,
         msgspec.Meta(
             pattern=r"^\S+$",
-            description="Address to listen on; anything but loopback shows your positions to the network",
+            description="Address of this machine to listen on (loopback): the page shows positions",
         ),
     ] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535, description="0: any free port, named in the log")] = 8080

@@ -272,6 +272,8 @@ def _tidy(folder: Path, current: str, max_bytes: int) -> None:
         kind = "fills.jsonl.gz" if holds_fills(path) else "jsonl.gz"
         packed = path.with_name(path.name.removesuffix("jsonl") + kind)
         draft = packed.with_suffix(".tmp")  # half a file must not be taken for the whole
+        draft.unlink(missing_ok=True)
+        draft.touch(0o600)  # as private as what it is made of
         with path.open("rb") as source, gzip.open(draft, "wb", compresslevel=3) as target:
             shutil.copyfileobj(source, target, 64 * 1024)
         draft.replace(packed)

@@ -6,6 +6,7 @@ Every fill is booked exactly once, by the venue's fill id.
 
 import contextlib
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -158,6 +159,8 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
+    with contextlib.suppress(OSError):  # sqlite says it better
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # its -wal and -shm take the mode after it
     db = sqlite3.connect(path, timeout=10)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=NORMAL")

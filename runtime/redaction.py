@@ -1,7 +1,10 @@
 """The last line of defence against secrets in text (P10): nothing should carry them this far."""
 
+import base64
 import re
+import string
 from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
 
 HIDDEN = "<hidden>"
 _SHORTEST = 6  # a known secret shorter than this would blank out innocent words
@@ -27,11 +30,27 @@ _PATTERNS = (
 )
 
 
+def spellings(secret: str) -> set[str]:
+    """The secret, and what an address, a form or a header would make of it (inside a longer base64 text too)."""
+    raw = [secret.encode()]
+    bare = secret.removeprefix("0x")
+    if len(bare) == 64 and all(c in string.hexdigits for c in bare):
+        raw.append(bytes.fromhex(bare))
+    found = {secret, quote(secret, safe=""), quote_plus(secret)}
+    for content in raw:
+        for before in range(3):  # three ways to lie on base64's grid; what depends on the neighbours is left out
+            grid = base64.b64encode(b"\0" * before + content).decode().rstrip("=")
+            inner = grid[(0, 2, 3)[before] : len(grid) - bool((before + len(content)) % 3)]
+            found |= {inner, inner.replace("+", "-").replace("/", "_"), quote(inner, safe="")}
+    return {form for form in found if len(form) >= _SHORTEST}
+
+
 class Redactor:
     """Hides what looks like a secret, and the secrets it was told of, whatever they look like."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        longest_first = sorted({secret for secret in known if len(secret) >= _SHORTEST}, key=len, reverse=True)
+        spelt = {form for secret in known if len(secret) >= _SHORTEST for form in spellings(secret)}
+        longest_first = sorted(spelt, key=len, reverse=True)
         joined = "|".join(re.escape(secret) for secret in longest_first)
         self._known = re.compile(joined, re.IGNORECASE) if joined else None
 

@@ -18,7 +18,7 @@ import filelock
 import msgspec
 
 import strategies
-from config.credentials import Secrets
+from config.credentials import NAMES, Secrets
 from config.rules import market_rules
 from config.settings import Settings
 from core.model import Instrument
@@ -66,6 +66,7 @@ class Simulator:
         self._process = subprocess.Popen(
             [*command, "--seed", FIRST_START_SEED[venue], *arguments],
             cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if name not in NAMES},  # no secret of ours
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -22,7 +22,8 @@ from tests.fuzz.mutate import mutated, places
 
 EXAMPLES = [EXAMPLE_PATH, *sorted((FOLDER / "examples").glob("*.json"))]
 WORDS = ("mainnet", "live", "topstepx", "hyperliquid", "simulator", "1m", "7m", "btc", "MGC", "null", "combine_50k",
-         "0.0.0.0", "http://example.com", "https://example.com", "ws://127.0.0.1:1", "ema_cros", "0x" + "1" * 40)  # fmt: skip
+         "0.0.0.0", "http://example.com", "https://example.com", "ws://127.0.0.1:1", "ema_cros",
+         "0x" + "1" * 40)  # fmt: skip
 NUMBERS = (0, -1, 1, 2, 100, 10**9, 1e-9, 0.5, 65_536)
 ENV_LINES = (
     *(
