@@ -138,7 +138,8 @@ def close_outside(turn: Turn, flatten: Flatten, holding: Holding) -> None:
     if times and turn.now_ms - asked_ms < min(CLOSE_AGAIN_MS * 2 ** min(times - 1, 10), CLOSE_AGAIN_MS_MAX):
         return
     turn.set(prop_closes={**turn.state.prop_closes, holding.contract_id: (turn.now_ms, times + 1)})
-    turn.act(CloseContract(holding.symbol, holding.contract_id, flatten.name))
+    if holding.contract_id:  # without one nobody can be asked to close it: only said
+        turn.act(CloseContract(holding.symbol, holding.contract_id, flatten.name))
     turn.note(
         "WARNING", "leaving", symbol=holding.symbol, reason=flatten.name, notify=not times, tries=times + 1,
         text=f"outside the config. {flatten.text}",

@@ -388,3 +388,11 @@ def test_without_prop_rules_nothing_is_asked() -> None:
     desk.account("10")
     assert [s.order.type for s in entries(desk.signalled())] == [OrderType.MARKET]
     assert desk.state.prop.day == ""
+
+
+def test_a_position_that_names_no_contract_is_told_of_and_nobody_is_asked_to_close_it() -> None:
+    desk = ready(own_daily_loss=100)
+    desk.account("50000", held("MES", "2", "", "5"))
+    actions = desk.price("3985", symbol="MES")  # 150 lost
+    assert not [a for a in actions if isinstance(a, CloseContract)]
+    assert [note.fields["symbol"] for note in desk.log if note.name == "leaving"] == ["MES"]
