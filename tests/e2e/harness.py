@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 KEY = "0x" + "5e" * 32
 ACCOUNT = Signer(KEY, mainnet=False).address
-START_S = 10.0
+START_S = 30.0
 UP = "WebSocket connected successfully"
 BAD_LINES = re.compile(r"Traceback|thread_died|stream_failed| CRITICAL \S+ fault |AssertionError|log_lines_dropped")
 

@@ -87,8 +87,12 @@ class VenueWatch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        self._sim.call(lambda server: self._timer and self._timer.cancel())
+        self._sim.call(self._end)
         assert self._looks, "it has never looked"
+
+    def _end(self, server: Any) -> None:
+        assert self._timer is not None
+        self._timer.cancel()
 
     def now(self) -> Moment:
         found: Moment = self._sim.call(self._look)
@@ -127,7 +131,8 @@ def assert_only_down(sim: TopstepxSim, log: Log, repaired: bool = False) -> None
 
 def assert_reduced_only(sim: SimServer) -> None:
     """P4 on Hyperliquid: no order of a guardian has opened, added to or turned round a position."""
-    ours = {record["order"]["oid"] for record in sim.history(ACCOUNT)}  # a hand's deal is no order
+    orders = [record["order"] for record in sim.history(ACCOUNT)]
+    ours = {order["oid"] for order in orders if order["cloid"] or order["isTrigger"]}
     for row in sim.fills(ACCOUNT):
         before = Decimal(row["startPosition"])
         after = before + Decimal(row["sz"]) * (1 if row["side"] == "B" else -1)
