@@ -59,7 +59,7 @@ from core.messages import (
 )
 from core.model import Book, Fill, MarkPrice, OrderStatus, Purpose, Quote, Trade
 from core.rules import Rules
-from core.state import ExitReason, State
+from core.state import ExitReason, OrderRecord, State
 from core.turn import Strategies, Turn
 
 KEY_DAYS_MIN = 14
@@ -132,16 +132,25 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
     if record.purpose is Purpose.EXIT:
         if event.reason is RejectReason.HALTED and not turn.rules.can_reduce_only:
             account.close_at_venue(turn, event.symbol)
-        orders.delay_exit(turn, event.symbol)
+        hold_back(turn, record)
         records.read_account(turn, "exit rejected")
     elif record.purpose is Purpose.STOP:
-        turn.change(event.symbol, stop_retry_ms=turn.now_ms + protection.retry_wait_ms(market))
+        hold_back(turn, record)
         records.read_account(turn, "stop rejected")
         if event.reason is RejectReason.BAD_TRIGGER and protection.unprotected_side(market) is not None:
             protection.begin_exit(turn, event.symbol, ExitReason.STOP_LOSS)
     elif record.purpose is Purpose.TARGET:
         turn.change(event.symbol, target_retry_ms=turn.now_ms + guard.TARGET_RETRY_MS)
     protection.protect(turn, event.symbol)
+
+
+def hold_back(turn: Turn, refused: OrderRecord) -> None:
+    """The next one of its kind waits, each time longer: the account is read meanwhile, and may know better."""
+    symbol = refused.order.symbol
+    if refused.purpose is Purpose.EXIT:
+        orders.delay_exit(turn, symbol)
+    elif refused.purpose is Purpose.STOP and refused.status is OrderStatus.REJECTED:
+        turn.change(symbol, stop_retry_ms=turn.now_ms + protection.retry_wait_ms(turn.market(symbol)))
 
 
 def on_unknown(turn: Turn, event: OrderUnknown) -> None:
@@ -158,9 +167,15 @@ def on_settled(turn: Turn, event: OrderSettled) -> None:
 
 
 def on_update(turn: Turn, event: OrderUpdate) -> None:
-    if event.symbol in turn.state.markets:
-        (orders if turn.rules.can_reduce_only else working).on_update(turn, event)
-        protection.protect(turn, event.symbol)
+    if event.symbol not in turn.state.markets:
+        return
+    if not turn.rules.can_reduce_only:
+        working.on_update(turn, event)
+    else:
+        ended = orders.on_update(turn, event)
+        if ended is not None:
+            hold_back(turn, ended)
+    protection.protect(turn, event.symbol)
 
 
 def on_cancel_answered(turn: Turn, event: CancelAnswered) -> None:

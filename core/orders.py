@@ -283,15 +283,19 @@ def on_settled(turn: Turn, event: OrderSettled) -> OrderRecord | None:
 # --- news from the user stream ----------------------------------------------------------------------------------------
 
 
-def on_update(turn: Turn, event: OrderUpdate) -> None:
-    """It ends orders and stops. The position follows fills, not this."""
+def on_update(turn: Turn, event: OrderUpdate) -> OrderRecord | None:
+    """It ends orders and stops; returns the one that has ended without having been filled whole, if any.
+
+    The position follows fills, not this. The news of a refusal may come before its answer.
+    """
     market = turn.market(event.symbol)
     record = records.find_record(market, event.client_id, event.order_id)
     if record is not None and record.order_id is None:
         record = msgspec.structs.replace(record, order_id=event.order_id)
         records.put_record(turn, record)
     if not event.status.is_final:
-        return
+        return None
+    ended = None
     stop = next((stop for stop in market.stops if stop.order_id == event.order_id), None)
     fired = event.status is OrderStatus.FILLED
     if stop is not None:
@@ -310,8 +314,10 @@ def on_update(turn: Turn, event: OrderUpdate) -> None:
             "INFO", "order_ended", client_id=record.order.client_id, symbol=event.symbol, status=event.venue_status
         )
         records.read_account(turn, "order ended")
+        ended = None if fired else record
     if fired and (stop is not None or (record is not None and record.purpose is Purpose.STOP)):
         turn.change(event.symbol, stop_fired_ms=turn.now_ms)
+    return ended
 
 
 def on_cancel_answered(turn: Turn, event: CancelAnswered) -> None:
