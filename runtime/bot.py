@@ -136,7 +136,7 @@ class Bot:
         return self._leave()
 
     def begin(self) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._next_snapshot_ms = self._clock.now_ms()
         refused = self._begin_journal(now_ms)
         self.take([Started(run_id=self._run_id, rules=self._rules, received_ms=now_ms)])
         if refused is not None:  # not before: a start begins with a journal that is well

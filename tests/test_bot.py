@@ -62,7 +62,7 @@ class Watched(msgspec.Struct):
 def make(tmp_path: Path) -> Iterator[Make]:
     made: list[Journal] = []
 
-    def bot(state: State, clock: Clock, strategies: Strategies, rules: Rules = RULES_HERE) -> Watched:
+    def bot(state: State, clock: Clock, strategies: Strategies, rules: Rules = RULES_HERE, **more: Any) -> Watched:
         inbox: queue.Queue[Any] = queue.Queue()
         executor, said = Executor(tmp_path), []
         made.append(Journal(tmp_path, TAG, 100))
@@ -70,7 +70,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         bot = Bot(
             state=state, rules=rules, strategies=strategies, run_id=7, inbox=inbox, executor=executor,
             journal=made[-1], ledger=Ledger(tmp_path / "ledger.db"), clock=clock, publish=lambda state, word: None,
-            notify=lambda name, text: said.append(name),
+            notify=lambda name, text: said.append(name), **more,
         )  # fmt: skip
         return Watched(bot, inbox, executor, said)
 
@@ -188,6 +188,18 @@ def test_a_rehearsal_leaves_no_trace(make: Make) -> None:
     market = watched.bot.state.markets["BTC"]
     assert market.position == desk.position and market.exit_reason is None
     assert not watched.executor.submits and b"STOP_LOSS" not in watched.executor.written()
+
+
+@pytest.mark.parametrize("is_booked", [True, False])
+def test_no_snapshot_passes_by_what_is_not_booked(make: Make, is_booked: bool) -> None:
+    """A start books again what the journal tells since the last snapshot: what is older must be in the ledger."""
+    desk = ready()
+    clock = hurried(desk.now_ms)
+    watched = make(desk.state, clock, {}, is_booked=lambda: is_booked)
+    before = watched.executor.written().count(b'{"snapshot":')
+    assert watched.bot.run(until_ms=clock.now_ms() + 10_000) == 0
+    begin_and_end = 2
+    assert watched.executor.written().count(b'{"snapshot":') - before == begin_and_end + is_booked
 
 
 def test_nothing_is_written_behind_a_gap(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from tests.e2e.harness import BAD_LINES
 from tests.kill.day import Life
 from tests.kill.venues import Moment, Venue, VenueFill, VenueOrder
 
+ORDERS_A_SECOND = 15  # written by all runs together: more is a storm, whatever each is good for
 NAKED_MS_MAX = 2_000 + 2_000  # P2: after two seconds it is closed; a start reads first, and the machine may be loaded
 DOUBT_MS_MAX = 5_000 + 4_000  # look-ups by its tag, and the load of the machine
 LOOSE_MS_MAX = 5_000
@@ -38,6 +39,7 @@ class Record(msgspec.Struct):
     """What the journal of the day holds, read once."""
 
     purposes: dict[str, Purpose] = {}  # of every order that was written, by client id
+    sent_ms: list[int] = []  # when each of them was
     exits: dict[str, Exit] = {}
     started_ms: list[int] = []
     last: State | None = None  # the newest snapshot
@@ -53,6 +55,7 @@ def read(logs: Path) -> Record:
             if isinstance(record.action, Submit):
                 client_id, purpose = record.action.order.client_id, record.action.purpose
                 found.purposes[client_id] = purpose
+                found.sent_ms.append(now_ms)
                 if purpose is Purpose.EXIT:
                     found.exits[client_id] = Exit(now_ms)
             elif isinstance(record.event, Started):
@@ -133,6 +136,11 @@ def check_orders(venue: Venue, record: Record) -> list[str]:
     sent = Counter(venue.sent_ids())
     bad = [f"P3 once: {client_id} was sent {count} times" for client_id, count in sent.items() if count > 1]
     bad += [f"P6 written first: {client_id} was sent and is not in the journal" for client_id in sent - known(record)]
+    times = record.sent_ms
+    bad += [
+        f"P3 once: {ORDERS_A_SECOND} orders within {after - before} ms at {after}"
+        for before, after in zip(times, times[ORDERS_A_SECOND - 1 :], strict=False) if after - before < 1_000
+    ][:1]  # fmt: skip
     return bad + check_only_down(venue.fills(), venue.orders(), record, venue.size)
 
 
@@ -259,6 +267,8 @@ def check_end(lives: list[Life], logs: Path, venue: Venue, record: Record, last:
         bad.append(f"P7 restart is start: at the end the bot holds {ours}, the venue {last.held}")
     if last.held and last.level is None:
         bad.append("P2 protected: at the end a position without a stop")
+    if not venue.fills():
+        bad.append("nothing was traded: the day proves nothing")
     if last.loose:
         bad.append("P4 only down: at the end an order of ours works while flat")
     return bad

@@ -21,7 +21,7 @@ from tests.kill.victim import Death
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0  # until a bot has begun, on a machine with much else to do
-PATIENCE_S = 5.0  # so long it may then live until its place comes; after that it is killed where it is
+PATIENCE_S = 8.0  # so long it may then live until its place comes; after that it is killed where it is
 LAST_S = 3.0  # how long the last run is left alone, in a market that stands still
 STOP_S = 15.0
 TRIES = 3  # a place that has not come so often is given up on this day

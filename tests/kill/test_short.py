@@ -9,8 +9,8 @@ from tests.kill.sweep import run_day
 
 SLACK_MS = 6_000  # many tests at once: what is timed here is not the bot
 PLACES = {
-    "hyperliquid": ("entry:after:1", "userFills:before:1", "stop:torn:1", "stop:acted:1", "exit:acted:1"),
-    "topstepx": ("entry:after:1", "GatewayUserTrade:torn:1", "account:before:1", "exit:acted:1"),
+    "hyperliquid": ("entry:after:1", "userFills:before:1", "stop:torn:1", "exit:acted:1"),
+    "topstepx": ("entry:after:1", "GatewayUserTrade:torn:1", "exit:acted:1"),
 }
 
 
