@@ -341,8 +341,8 @@ class Bot:
             collector.sweep()
 
     def _may_snapshot(self, now_ms: int) -> bool:
-        is_booked = not self._untold and self._is_booked()
-        return is_booked or now_ms >= self._next_snapshot_ms + SNAPSHOT_LATE_MS
+        self._tell()
+        return self._is_booked() or now_ms >= self._next_snapshot_ms + SNAPSHOT_LATE_MS
 
     def _is_busy(self) -> bool:
         for market in self.state.markets.values():
