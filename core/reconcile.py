@@ -12,6 +12,9 @@ from core.positions import close_position, held, set_position
 from core.state import MarketState, open_pnl
 from core.turn import Turn
 
+NEVER_MS = 60_000
+SURE_MS_MIN = 200
+
 
 def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
     first = not turn.state.synced
@@ -19,9 +22,11 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
     venue = {position.symbol: position for position in snapshot.positions if position.size != 0}
     ours = {s: p for s, p in venue.items() if holdings.is_managed(p, turn.rules)}
     skipped = False
+    sure_ms = NEVER_MS  # until a read is newer than a fill for certain, where this one says something else than we do
     for symbol in turn.state.markets:
         if is_outdated(turn.market(symbol), snapshot):
             skipped = True
+            sure_ms = min(sure_ms, sure_in_ms(turn, symbol, ours.get(symbol), snapshot))
             if not turn.rules.can_reduce_only:
                 know_if_agreed(turn, symbol, ours.get(symbol))
             continue
@@ -41,7 +46,7 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
         available=snapshot.available,
         balance=snapshot.balance,
         budget_left=turn.state.budget_left if snapshot.requests_left is None else snapshot.requests_left,
-        account_due_ms=turn.now_ms + next_read_ms(turn, skipped),
+        account_due_ms=turn.now_ms + min(next_read_ms(turn, skipped), sure_ms),
     )
     records.close_gap(turn, snapshot.requested_ms)
     account.watch_lock(turn, snapshot.can_trade)
@@ -60,6 +65,17 @@ def next_read_ms(turn: Turn, skipped: bool) -> int:
     if not turn.state.fills_up:
         return 5_000
     return 30_000 if turn.rules.can_reduce_only else 10_000
+
+
+def sure_in_ms(turn: Turn, symbol: str, venue: VenuePosition | None, snapshot: AccountSnapshot) -> int:
+    """After so long a read cannot be older than our latest fill, by the lowest the venue's clock may show.
+
+    Where that clock is known to a second, a position found at the start would else stay bare for the usual pause (P2).
+    """
+    market = turn.market(symbol)
+    if (ZERO if venue is None else venue.size) == held(market):
+        return NEVER_MS
+    return max(SURE_MS_MIN, market.moved_ms - snapshot.time_ms)
 
 
 def know_if_agreed(turn: Turn, symbol: str, venue: VenuePosition | None) -> None:

@@ -329,13 +329,18 @@ def judge_levels(reading: Reading, verdict: Verdict) -> None:
         level = max(levels) if sign > 0 else min(levels)
         verdict.looked_at += 1
         tick = tick_of(reading, news.symbol, level)
-        if place.level is not None and sign * (place.level - level) > tick:
+        if place.level is not None and sign * (place.level - level) > tick and not is_leaving(reading, news):
             verdict.say(
                 news.true_ms,
                 f"P7 Restart is start: {news.symbol} at {clock(reading.tape, news.true_ms)}: the stop went from "
                 f"{place.level} back to {level} ({describe(news)})",
             )
         place.level = level
+
+
+def is_leaving(reading: Reading, news: VenueOrder | VenueFill) -> bool:
+    """An exit follows at once: what rests is canceled one after the other before it."""
+    return any(of == news.symbol and -2_000 <= ms - news.true_ms <= 3_000 for ms, of in ways_out(reading))
 
 
 def is_new_position(reading: Reading, news: VenueOrder | VenueFill) -> bool:

@@ -135,6 +135,7 @@ class TopstepxAdapter:
         self._budgets = Budgets(True)
         self._paths: dict[str, Path] = {}
         self._armed_us: int | None = None
+        self._is_quiet = False  # nobody trades any more
         self.market: MarketDialect | None = None  # of the bot's newest run
         self.trouble = TopstepxFaults(self)
         self.venue.on_record = self.hubs.on_record
@@ -280,12 +281,13 @@ class TopstepxAdapter:
         return self._paths[contract.product.price_name]
 
     def step(self, elapsed_ms: int) -> None:
-        moved = {name: path.move(elapsed_ms / 1_000) for name, path in self._paths.items()}
+        quiet, rnd = self._is_quiet, self.kernel.random
+        moved = {name: path.mid if quiet else path.move(elapsed_ms / 1_000) for name, path in self._paths.items()}
         self.venue.mids.update(moved)
         for market in list(self.venue.markets.values()):
             mid = moved.get(market.contract.product.price_name)
             if mid is not None:
-                self.print(market, mid, self.trouble.prints(self.kernel.random))
+                self.print(market, mid, 0 if quiet else self.trouble.prints(rnd))
         self._tend()
         self.hubs.keep_alive()
 
@@ -339,6 +341,9 @@ class TopstepxAdapter:
 
     def end(self, fault: Fault) -> None:
         self.trouble.end(fault)
+
+    def quieten(self) -> None:
+        self._is_quiet = True
 
     def finish(self) -> None:
         self._tend()

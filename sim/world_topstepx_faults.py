@@ -51,7 +51,7 @@ def hub(rnd: random.Random) -> Args:
 
 KINDS = (
     FaultKind("ts_partial_fills", 2.0, (5_000, 40_000), ms_of(20, 1_500)),
-    FaultKind("ts_late_children", 1.5, (5_000, 40_000), ms_of(50, 2_500)),
+    FaultKind("ts_late_children", 1.5, (5_000, 40_000), ms_of(50, 900)),  # thirty times what was ever seen
     FaultKind("ts_no_children", 0.7, (3_000, 20_000)),
     FaultKind("ts_fill_beats_cancel", 1.0),
     FaultKind("ts_stop_refused", 1.0, (500, 8_000)),

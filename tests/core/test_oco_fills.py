@@ -286,3 +286,18 @@ def test_an_order_of_ours_is_told_from_others_by_its_tag(pit: Pit) -> None:
     assert ours[60] is Purpose.STOP and ours[62] is Purpose.TARGET
     assert [order.order_id for order in pit.market.foreign] == [61]
     assert pit.market.orders[f"{tag}-SL"].order.type is OrderType.STOP
+
+
+def test_a_position_found_at_the_start_waits_no_longer_than_the_clock_is_uncertain() -> None:
+    """Seen in a simulated day: opened by hand while the bot was away, and its read a second old by the lowest clock.
+
+    It could be older than the fill in the history, so it was not believed, and the next one came 3 s later (P2: 2 s).
+    """
+    pit = Pit()
+    pit.feed(Started(run_id=7, rules=RULES, received_ms=pit.later()))
+    pit.feed(StreamUp(stream="topstepx-user", subscriptions=4, received_ms=pit.later()))
+    pit.fill(99, Side.SELL, "1", "4100", is_snapshot=True)
+    pit.later(700)
+    assert sent(pit.snapshot("-1", ahead_ms=-900)) == [] and not pit.market.known
+    assert of(ReadAccount, pit.wait(1_100))
+    assert [order.type for order in sent(pit.snapshot("-1", ahead_ms=-900))] == [OrderType.STOP]
