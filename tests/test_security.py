@@ -5,16 +5,21 @@ Whole runs with planted secrets: `tests/e2e/test_secrets.py`. The health server'
 """
 
 import base64
+import contextlib
+import json
 import logging
 import os
 import re
 import ssl
 import stat
 import subprocess
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from packaging.requirements import Requirement
 
 import wiring
 from config.credentials import NAMES
@@ -28,6 +33,7 @@ from runtime.read_http import ReadSession
 from runtime.redaction import Redactor
 from runtime.venue import VenueUnavailable
 from runtime.warm_http import NotSent, WarmConnection, checked_url
+from scripts import audit_dependencies as audit
 from tests.loopback import http, loopback_venue
 from tests.test_settings import BASE, changed, write
 from tests.test_stream import _certificate
@@ -213,3 +219,55 @@ def self_signed(tmp_path: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*paths)
     return context
+
+
+# --- packages ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_package_is_pinned_with_its_hashes() -> None:
+    assert audit.check_pins() == []
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_pins_are_complete_and_come_from_no_named_place(lock: str) -> None:
+    """Whatever a pinned package itself needs, here and now, is pinned too."""
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    pins, faults = audit.read_lock(text)
+    assert faults == [] and "://" not in text and "--index" not in text and len(pins) > 30
+    for name in pins:
+        with contextlib.suppress(metadata.PackageNotFoundError):  # for another system
+            for text in metadata.requires(name) or ():
+                needed = Requirement(text)
+                if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                    assert audit.normal(needed.name) in pins, f"{name} needs {needed.name}"
+
+
+def test_the_lock_files_keep_to_the_ranges() -> None:
+    for source, lock in audit.LOCKS.items():
+        pins, _ = audit.read_lock((ROOT / lock).read_text(encoding="utf-8"))
+        for line in (ROOT / source).read_text(encoding="utf-8").splitlines():
+            if line.strip() and not line.startswith(("#", "-r")):
+                needed = Requirement(line.split(" #")[0])
+                assert needed.specifier.contains(pins[audit.normal(needed.name)].version), line
+
+
+@pytest.mark.parametrize(
+    "line", ["rich>=13", "rich==15.0.0", "rich @ https://x/y --hash=sha256:" + "0" * 64, "rich==1 --hash=md5:00"]
+)
+def test_a_pin_that_is_none(line: str) -> None:
+    assert audit.read_lock(line)[1] != []
+
+
+def test_an_audit_that_reached_nothing_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """pip-audit itself calls a package it knows nothing of a success."""
+    skipped = json.dumps({"dependencies": [{"name": "rich", "version": "15", "skip_reason": "not found"}]})
+    known = json.dumps({"dependencies": [{"name": "rich", "version": "1", "vulns": [{"id": "PYSEC-1"}]}]})
+    fine = json.dumps({"dependencies": [{"name": "rich", "version": "15", "vulns": []}]})
+    assert audit.read_audit(fine, "") == ([], None)
+    assert audit.read_audit(known, "") == (["rich 1: PYSEC-1"], None)
+    for out, err in ((skipped, ""), ("", "Traceback\nConnectionError: no"), ("{}", "")):
+        monkeypatch.setattr(audit, "audit", lambda command, out=out, err=err: audit.read_audit(out, err))
+        assert audit.main([]) == 0 and "NOT AUDITED" in capsys.readouterr().out
+        assert audit.main(["--strict"]) == 1
+    monkeypatch.setattr(audit, "audit", lambda command: audit.read_audit(known, ""))
+    assert audit.main([]) == 1 and "VULNERABLE  rich 1" in capsys.readouterr().out
