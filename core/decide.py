@@ -63,6 +63,8 @@ from core.state import ExitReason, OrderRecord, State
 from core.turn import Strategies, Turn
 
 KEY_DAYS_MIN = 14
+# After a read of the account that failed: a position opened meanwhile waits for its stop. Each may be three requests.
+ACCOUNT_AGAIN_MS = 1_500
 REFUSED_MS = 1_000
 
 
@@ -232,6 +234,8 @@ def on_key_expiry(turn: Turn, event: KeyExpiry) -> None:
 
 def on_read_failed(turn: Turn, event: ReadFailed) -> None:
     turn.note("WARNING", "read_failed", what=event.what, error=event.error)
+    if event.what.startswith("account"):
+        turn.set(account_due_ms=min(turn.state.account_due_ms, turn.now_ms + ACCOUNT_AGAIN_MS))
 
 
 HANDLERS: dict[type, Callable[[Turn, Any], None]] = {

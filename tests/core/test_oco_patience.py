@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.messages import AnyAction, Cancel, Modify, ReadAccount, RejectReason, Settle, Submit
+from core.messages import AnyAction, Cancel, Modify, ReadAccount, ReadFailed, RejectReason, Settle, Submit
 from core.model import OrderStatus, OrderType, Side
 from tests.core.futures import ENTRY, STOP, TARGET, Pit, children, exits, sent
 
@@ -94,3 +94,13 @@ def test_a_change_that_is_refused_is_asked_for_ever_more_seldom(pit: Pit) -> Non
     assert 5 < len(asked) < 15
     assert pit.market.naked_since_ms is None and pit.market.position is not None
     assert target.size == 1
+
+
+def test_an_account_that_could_not_be_read_is_asked_for_again_soon(pit: Pit) -> None:
+    """A position that was opened while the venue was away waits for its stop."""
+    pit.wait(1_000)
+    pit.feed(ReadFailed(what="account (regular)", error="no way", received_ms=pit.later()))
+    assert not [a for a in pit.wait(1_300) if isinstance(a, ReadAccount)]
+    assert [a for a in pit.wait(300) if isinstance(a, ReadAccount)]
+    pit.feed(ReadFailed(what="bars of MGC", error="no way", received_ms=pit.later()))
+    assert not [a for a in pit.wait(3_000) if isinstance(a, ReadAccount)]
