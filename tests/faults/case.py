@@ -79,10 +79,12 @@ def pass_through(stand: Stand, row: Row, state: str, variant: Variant, before: d
         strike(stand, row, variant)
     if not row.ends_it and state == FLAT:
         stand.hold(2)
-        stand.hold(1)
+        if stand.is_holding:
+            stand.hold(1)
     elif not row.ends_it and state == HOLDING:
         stand.hold(1)
-        stand.hold(-2)
+        if stand.is_holding:
+            stand.hold(-2)
     elif row.ends_it and state == FLAT and not row.may_halt:
         stand.deal(2)
     if not any(f.name == "whip" for f in variant) and (state == LEAVING or not row.ends_it):

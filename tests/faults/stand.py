@@ -115,9 +115,9 @@ class Stand:
         raise NotImplementedError
 
     def hold(self, change: int) -> None:
-        """A hand changes the position, and what is held then is protected."""
+        """A hand changes the position; what is held then is protected, or closed by the bot (P2)."""
         self.deal(change)
-        self.await_protected()
+        self.await_settled()
 
     def await_protected(self) -> None:
         eventually(lambda: (now := self.watch.now()).held and now.guarded, AGREE_S, "a stop for what is held")
@@ -125,6 +125,10 @@ class Stand:
     def is_over(self) -> bool:
         now = self.watch.now()
         return not now.held and not now.loose
+
+    @property
+    def is_holding(self) -> bool:
+        return bool(self.watch.now().held)
 
     def await_settled(self) -> None:
         """Flat with nothing left over, or protected; the bot may be on its way out."""
@@ -287,15 +291,24 @@ class FutureStand(Stand):
     venue, symbol = "topstepx", futures.MGC
     home, target, beyond = "4100", "4110.5", ("4080", "4130")
     sim: TopstepxSim
+    month: str  # the contract that is traded, whatever the active one becomes
 
     def config(self) -> dict[str, Any]:
         return {"api_url": f"http://{HOST}:{self.wire.port}", "fallback": {"poll_interval": 1.0}}
 
+    def start(self) -> Self:
+        self.month = self.sim.contract(self.symbol)
+        return super().start()
+
+    def move(self, price: str) -> None:
+        self.price = price
+        self.sim.move(self.month, price)
+
     def _print(self, server: Any) -> None:
-        future_control(server, {"do": "trade", "symbol": self.symbol, "price": self.price})
+        future_control(server, {"do": "trade", "symbol": self.month, "price": self.price})
 
     def deal(self, change: int) -> None:
-        self.sim.deal(self.symbol, Side.BUY if change > 0 else Side.SELL, abs(change))
+        self.sim.deal(self.month, Side.BUY if change > 0 else Side.SELL, abs(change))
 
     def cancel_all(self) -> int:
         return self.sim.cancel()

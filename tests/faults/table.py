@@ -132,6 +132,7 @@ JUNK = (
     '{"channel":"trades","data":[{"coin":"BTC","px":"-1"}]}',
     '{"type":1,"target":7}\x1e',
 )
+CLOSED_S = 2.6  # P2: after two seconds the bot closes, and a close takes its time
 SOCKET = {"kind": "socket"}
 CLOSED = "Connection closed with an error."
 MAINTENANCE = (venue("http_error", status=503), venue("refuse_sockets", status=503), venue("drop_connections"))
@@ -208,7 +209,10 @@ TABLE: list[Row] = [
             ]
         ]
         * 2,
-        blind_s=7.0,
+        hl_blind_s=7.0,
+        hl_naked_s=7.0,
+        ts_blind_s=17.0,
+        ts_naked_s=12.0,
     ),
     *rows(
         "frames", "duplicates", [venue("duplicate_frames")], [venue("duplicate_frames"), *user_ts("duplicate_frames")]
@@ -294,7 +298,14 @@ TABLE: list[Row] = [
         order_hl("drop_answer"),
         [*order_ts("drop_answer"), *order_ts("error_answer")],
     ),
-    *rows("orders", "request lost", order_hl("lost_request"), order_ts("lost_request")),
+    *rows(
+        "orders",
+        "request lost",
+        order_hl("lost_request"),
+        order_ts("lost_request"),
+        must=f"{BOTH}, or closed",
+        naked_s=CLOSED_S,
+    ),
     *rows(
         "orders",
         "request late",
@@ -318,7 +329,9 @@ TABLE: list[Row] = [
         "orders",
         "order refused",
         [venue("reject", error="Insufficient margin to place order. asset=0", times=1)],
-        [f for code in (1, 2, 99) for f in http_ts("refuse", WRITES_TS, code=code, message="?")],
+        [f for code in (2, 99) for f in http_ts("refuse", WRITES_TS, code=code, message="?")],
+        must=f"{BOTH}, or closed",
+        naked_s=CLOSED_S,
     ),
     *rows(
         "orders",
@@ -328,7 +341,7 @@ TABLE: list[Row] = [
         states=(FLAT,),
         ends_it=True,
         must="closed by the bot at 2 s",
-        naked_s=2.6,
+        naked_s=CLOSED_S,
     ),
     *rows("orders", "stop gone", [hand("cancel")], [hand("cancel"), venue("venue_cancels")], states=(HOLDING, LEAVING)),
     *rows("orders", "stop listed late", [venue("hide_triggers", ms=700)], [], dwell_s=1.0, states=(FLAT, HOLDING)),
@@ -368,7 +381,15 @@ TABLE: list[Row] = [
         [],
     ),
     *rows("venue", "rate budget spent", [venue("budget", cap=0)], [host("spend")]),
-    *rows("venue", "contract roll", [], [venue("roll", symbol="MGC")]),
+    *rows(
+        "venue",
+        "contract roll",
+        [],
+        [venue("roll", symbol="MGC")],
+        naked_s=CLOSED_S,
+        may_halt=True,
+        must="protected within 2 s, or closed: the old month takes no orders",
+    ),
     *rows(
         "venue",
         "lock-out",
@@ -379,12 +400,8 @@ TABLE: list[Row] = [
         may_halt=True,
     ),
     # --- clock and host
-    *rows(
-        "host",
-        "clock wrong by 90 s",
-        *[[venue("clock_skew", ms=90_000), venue("clock_skew", ms=-90_000)]] * 2,
-        from_start=True,
-    ),
+    *rows("host", "clock 90 s behind", *[[venue("clock_skew", ms=90_000)]] * 2, from_start=True),
+    *rows("host", "clock 90 s ahead", *[[venue("clock_skew", ms=-90_000)]] * 2, from_start=True),
     *rows("host", "clock jumping", *[[host("leap", seconds=90), host("leap", seconds=-90)]] * 2, dwell_s=1.0),
     *rows("host", "asleep for ten minutes", *[[(host("sleep", seconds=600), wire("cut"))]] * 2, dwell_s=1.0),
     *rows("host", "disk full", *[[host("full")]] * 2, in_process=True, must=f"{BOTH}; entries stop, said once"),

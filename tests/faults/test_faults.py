@@ -44,9 +44,8 @@ def test_a_fault(stand_of: MakeStand, one: Case) -> None:
     if not IS_WHOLE:
         at = int(ROUND) % len(variants)
         variants = variants[at : at + 1]
-    for some in [(variant,) for variant in variants] if row.from_start else [variants]:
-        with stand_of(row.venue, some[0] if row.from_start else ()) as stand:
-            case.run(stand, row, state, some)
+    with stand_of(row.venue, variants[0] if row.from_start else ()) as stand:
+        case.run(stand, row, state, variants)
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
