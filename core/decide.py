@@ -129,8 +129,9 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
             "target by itself, which leaves a moment without a stop after each entry",
         )  # fmt: skip
     market = turn.market(event.symbol)
-    if event.reason is RejectReason.NO_LIQUIDITY:
-        market = turn.change(event.symbol, exit_refusals=0)  # a thin book can fill again at any moment: keep trying
+    if event.reason in (RejectReason.NO_LIQUIDITY, RejectReason.NOT_SENT):
+        # A thin book can fill again at any moment, a venue come back: keep trying.
+        market = turn.change(event.symbol, exit_refusals=0)
     if record.purpose is Purpose.EXIT:
         if event.reason is RejectReason.HALTED and not turn.rules.can_reduce_only:
             account.close_at_venue(turn, event.symbol)
@@ -138,6 +139,8 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
         records.read_account(turn, "exit rejected")
     elif record.purpose is Purpose.STOP:
         hold_back(turn, record)
+        if event.reason is RejectReason.NOT_SENT:
+            turn.change(event.symbol, stop_retry_ms=turn.now_ms + orders.EXIT_RETRY_MS)
         records.read_account(turn, "stop rejected")
         if event.reason is RejectReason.BAD_TRIGGER and protection.unprotected_side(market) is not None:
             protection.begin_exit(turn, event.symbol, ExitReason.STOP_LOSS)

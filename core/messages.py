@@ -164,6 +164,7 @@ class RejectReason(enum.Enum):
     OUTSIDE_HOURS = "OUTSIDE_HOURS"
     DUPLICATE_ID = "DUPLICATE_ID"  # the client_id has been used before: our order exists already
     ACCOUNT = "ACCOUNT"  # locked out, violated, or not ours to trade
+    NOT_SENT = "NOT_SENT"  # there was no connection: not one byte has left this machine
     OTHER = "OTHER"
 
 

@@ -41,7 +41,7 @@ EXIT_RETRY_MS_MAX = 8_000
 NOT_OUR_MISTAKE = frozenset(
     {
         *(RejectReason.NO_LIQUIDITY, RejectReason.WOULD_INCREASE, RejectReason.BAD_TRIGGER),
-        *(RejectReason.BRACKETS, RejectReason.OUTSIDE_HOURS),
+        *(RejectReason.BRACKETS, RejectReason.OUTSIDE_HOURS, RejectReason.NOT_SENT),
     }
 )
 

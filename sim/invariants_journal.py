@@ -8,6 +8,7 @@ import msgspec
 from core.messages import (
     AccountSnapshot,
     Cancel,
+    CloseContract,
     CoreFault,
     JournalRestored,
     Modify,
@@ -112,6 +113,9 @@ def written_acts(reading: Reading) -> dict[tuple[int, str, str | int], int]:
                 key = ("cancel", item.order_id)
             case Modify():
                 key = ("modify", item.order_id)
+            case CloseContract():
+                key = ("close", item.contract_id)
+                found.setdefault((line.run, "sweep", ""), line.end)  # it cancels what works there, by itself
             case _:
                 continue
         found.setdefault((line.run, *key), line.end)
@@ -127,6 +131,8 @@ def judge_written(
     written: dict[tuple[int, str, str | int], int],
 ) -> None:
     end = written.get((request.run, kind, name))
+    if end is None and kind == "cancel":
+        end = written.get((request.run, "sweep", ""))
     if end is not None and end <= request.journal_bytes:
         return
     at = f"{kind} {name} left at {clock(reading.tape, request.sent_ms)}"

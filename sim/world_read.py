@@ -201,9 +201,9 @@ class Reading:
 
 
 def acts(request: Exchange) -> list[tuple[str, str | int]]:
-    """What a request does at the venue: (place, client id), (cancel, order id), (modify, order id); [] for reads."""
+    """What a request does: (place, client id), (cancel or modify, order id), (close, contract id); [] for reads."""
     path = request.path.removeprefix("/api/").removeprefix("/")
-    if path not in ("Order/place", "Order/cancel", "Order/modify", "exchange"):
+    if path not in ("Order/place", "Order/cancel", "Order/modify", "Position/closeContract", "exchange"):
         return []
     body = msgspec.json.decode(request.body)
     match path:
@@ -213,6 +213,8 @@ def acts(request: Exchange) -> list[tuple[str, str | int]]:
             return [("cancel", body["orderId"])]
         case "Order/modify":
             return [("modify", body["orderId"])]
+        case "Position/closeContract":
+            return [("close", body["contractId"])]
     action = body["action"]
     if action["type"] == "order":
         return [("place", order["c"]) for order in action["orders"] if order.get("c")]

@@ -324,12 +324,13 @@ def test_trouble_after_a_begun_order_is_unknown_and_it_is_sent_once(hasty: Bench
     assert len(hasty.sent()) == 2
 
 
-def test_nobody_there_is_unknown_and_says_not_sent(clock: ManualClock):
+def test_nobody_there_is_no_doubt_for_nothing_was_sent(clock: ManualClock):
     answers = Answers()
     with loopback_venue(answers.play) as venue:
         client = Bench(venue, answers, clock).client
     said = client.submit(EXIT)
-    assert isinstance(said, OrderUnknown) and said.error.startswith("NotSent")
+    assert isinstance(said, OrderRejected) and said.reason is RejectReason.NOT_SENT
+    assert said.text.startswith("NotSent")
 
 
 # --- the token ------------------------------------------------------------------------------------------------------

@@ -61,3 +61,23 @@ def test_other_refusals_are_no_reason_to(pit: Pit) -> None:
     pit.update(STOP, OrderStatus.CANCELED)
     [close] = exits(pit.snapshot("2"))
     assert not of(CloseContract, pit.reject(close, RejectReason.OTHER))
+
+
+def test_what_never_left_is_in_no_doubt_and_is_tried_again_soon(pit: Pit) -> None:
+    """Seen in a simulated day: the venue away for three seconds, then five more spent on looking for the exit (P2)."""
+    pit.trade("4100")
+    [stop] = sent(pit.fill(99, Side.BUY, "2", "4100"))
+    for _ in range(3):
+        pit.reject(stop, RejectReason.NOT_SENT)
+        pit.snapshot("2")
+        [stop] = sent(pit.wait(700))
+    pit.reject(stop, RejectReason.NOT_SENT)
+    [close] = exits(pit.wait(1_500))
+    for _ in range(3):
+        pit.reject(close, RejectReason.NOT_SENT)
+        assert not [order for order in pit.market.live_orders() if order.order is close]
+        pit.snapshot("2")
+        closes = exits(pit.wait(1_500))
+        assert closes, "the wait does not grow: the venue may be back at any moment"
+        close = closes[0]
+    assert pit.state.halted is None and "order_unknown" not in pit.names()

@@ -20,7 +20,7 @@ from core.messages import (
 from core.model import Instrument, Order
 from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable
-from runtime.warm_http import NETWORK_ERRORS, Answer
+from runtime.warm_http import NETWORK_ERRORS, Answer, NotSent
 from venues.topstepx import shapes, wire
 from venues.topstepx.rest import Envelope, Refusal, TopstepRest, checked, network_text
 from venues.topstepx.token import LoginRefused
@@ -65,6 +65,8 @@ class OrderDesk:
     def _placed(self, order: Order, post: Callable[[], Answer]) -> OrderAnswer:
         try:
             answer = post()
+        except NotSent as e:  # no doubt about this one, and no five seconds of looking for it
+            return wire.rejected(order, RejectReason.NOT_SENT, network_text(e), self._clock.now_ms())
         except NETWORK_ERRORS as e:
             return wire.unknown(order, network_text(e), self._clock.now_ms())
         except (VenueUnavailable, CredentialsRefused) as e:
