@@ -46,8 +46,10 @@ from runtime.journal import Journal, action_line, event_line, frame_line
 from runtime.ledger import Ledger
 from runtime.logs import line, say_at, utc
 from runtime.orders import Armed
+from runtime.redaction import Redactor
 
 log = logging.getLogger("bot")
+_redact = Redactor()
 
 BATCH = 512  # items decided between two looks at the clock
 TICK_MS = 1_000
@@ -287,7 +289,7 @@ class Bot:
         """One log line, with the time at which it was decided."""
         if note.name.startswith("order_"):
             self._counts[note.name.removeprefix("order_")] += 1
-        text = line(note.name, note.fields, note.text)
+        text = _redact(line(note.name, note.fields, note.text))  # it also goes to the status page, and to services
         if note.name == "stop_confirmed":
             self._ledger.book(books.rows_of(note, self._rules.account_tag, now_ms))
         level = logging.getLevelNamesMapping()[note.level]

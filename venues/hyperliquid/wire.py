@@ -16,7 +16,7 @@ NOOP: dict[str, Any] = {"type": "noop"}
 TEXT_LENGTH_MAX = 200
 _DECIMALS_MAX = 8
 _CLOID = re.compile(r"0x[0-9a-f]{32}")
-_LONG_HEX = re.compile(r"(0x[0-9a-fA-F]{6})[0-9a-fA-F]{34,}")  # addresses, signatures, keys; a cloid is shorter
+_LONG_HEX = re.compile(r"(0x[0-9a-fA-F]{6})[0-9a-fA-F]{34}(?![0-9a-fA-F])|(?:0x)?[0-9a-fA-F]{41,}")
 _TIF = {TimeInForce.GTC: "Gtc", TimeInForce.IOC: "Ioc", TimeInForce.ALO: "Alo"}
 
 
@@ -169,7 +169,12 @@ def reject_reason(text: str) -> RejectReason:
 def clean(text: str) -> str:
     """One short printable line without whole addresses or signatures, fit for logs."""
     printable = "".join(c if c.isprintable() else " " for c in text[: 4 * TEXT_LENGTH_MAX])
-    return _LONG_HEX.sub(r"\1...", printable)[:TEXT_LENGTH_MAX]
+    return _LONG_HEX.sub(_shorter, printable)[:TEXT_LENGTH_MAX]
+
+
+def _shorter(found: re.Match[str]) -> str:
+    """Of an address its beginning; of a key, a signature or a hash nothing."""
+    return f"{found[1]}..." if found[1] else "<hidden>"
 
 
 # --- back -----------------------------------------------------------------------------------------------------------
