@@ -54,7 +54,8 @@ def rebuild(state: State, old_rules: Rules, records: Iterable[journal.Record], d
         if isinstance(record.action, Submit | Note):
             rows += ledger.rows_of(record.action, tag, now_ms)
         if isinstance(record.action, Submit):
-            state = with_submitted(state, record.action)
+            order = record.action.order  # an armed one has an older nonce; without an event, its own is all there is
+            state = with_submitted(state, record.action, now_ms or order.nonce - state.offset_ms)
         for event in events_of(record, decode):
             count, now_ms = count + 1, event.received_ms
             rows += ledger.rows_of(event, tag, now_ms)
@@ -71,17 +72,23 @@ def rebuild(state: State, old_rules: Rules, records: Iterable[journal.Record], d
     return Restored(state, count, None, tuple(rows))
 
 
-def with_submitted(state: State, action: Submit) -> State:
-    """A journalled Submit may have been sent: its order exists, whatever deciding again would say."""
+def with_submitted(state: State, action: Submit, sent_ms: int) -> State:
+    """A journalled Submit may have been sent: its order exists, whatever deciding again would say.
+
+    And what was asked for before it does not know of it (`orders.send`).
+    """
     order = action.order
     market = state.markets.get(order.symbol)
     if market is None or order.client_id in market.orders:
         return state
-    record = OrderRecord(order, action.purpose, OrderStatus.SENT, order.nonce - state.offset_ms, action.reason)
+    record = OrderRecord(order, action.purpose, OrderStatus.SENT, sent_ms, action.reason)
     reason = market.exit_reason
     if action.purpose is Purpose.EXIT and market.position is not None and reason is None:
         reason = ExitReason(action.reason)  # a strategy's: strategies are not asked again
-    market = msgspec.structs.replace(market, orders={**market.orders, order.client_id: record}, exit_reason=reason)
+    market = msgspec.structs.replace(
+        market, orders={**market.orders, order.client_id: record}, exit_reason=reason, confirmed=False,
+        dirty_ms=max(market.dirty_ms, sent_ms),
+    )  # fmt: skip
     return msgspec.structs.replace(
         state,
         markets={**state.markets, order.symbol: market},

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from core.decide import decide
-from core.messages import AnyAction, AnyEvent, Frame, Note, OrderAccepted, Settle, Started, Submit, Tick
-from core.model import OrderStatus, Purpose, Side, Trade
+from core.messages import AnyAction, AnyEvent, Frame, Note, OrderAccepted, Settle, Started, Submit, Tick, WorkingOrders
+from core.model import Order, OrderStatus, Purpose, Side, Trade, WorkingOrder
 from core.rules import Rules
 from core.signals import Signal
 from core.state import ExitReason, State
@@ -133,6 +133,26 @@ def test_an_exit_that_was_written_is_wanted_still(tmp_path: Path) -> None:
     assert desk.exits(desk.trade("50001", after_ms=1_000))
     desk.journal.close()
     assert restored(tmp_path).state.markets["BTC"].exit_reason is ExitReason.SIGNAL
+
+
+def test_a_list_from_before_an_order_is_not_believed(tmp_path: Path) -> None:
+    """Nor by the one that reads the journal: it would take the stop for confirmed, and its record off the books."""
+    desk = Recorder(tmp_path)
+    desk.start()
+    stop = desk.enter()
+    desk.accept(stop)
+    asked_ms = desk.now_ms
+    desk.signal = Signal.FLAT
+    assert desk.exits(desk.trade("50001", after_ms=1_000))
+    desk.feed(WorkingOrders(orders=(working(stop),), requested_ms=asked_ms, received_ms=desk.now_ms + 1))
+    desk.journal.close()
+    assert stop.client_id in desk.market.orders
+    orders = restored(tmp_path).state.markets["BTC"].orders
+    assert orders.keys() == desk.market.orders.keys()
+
+
+def working(stop: Order) -> WorkingOrder:
+    return WorkingOrder("BTC", stop.side, 8, None, D(0), stop.price, stop.trigger_price, True, True, True, T0)
 
 
 def test_what_a_killed_run_has_not_booked_is_booked(tmp_path: Path) -> None:

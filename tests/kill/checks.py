@@ -217,8 +217,8 @@ def market_differences(died: MarketState, began: MarketState, written: set[str],
     old, new = died.position, began.position
     if not ahead and old != new:
         found.append(f"position {old}, now {new}")
-    if not ahead and new is not None and began.exit_reason not in (None, died.exit_reason):
-        found.append(f"to be left for {died.exit_reason}, now for {began.exit_reason}")
+    if not ahead and new is not None and died.exit_reason is None and began.exit_reason is not None:
+        found.append(f"to be kept, now to be left for {began.exit_reason}")
     if old is None or new is None or (old.side, old.entry_ms) != (new.side, new.entry_ms) or old.trail_price is None:
         return found
     if new.trail_price is None or old.side.sign * (new.trail_price - old.trail_price) < 0:

@@ -85,7 +85,7 @@ def test_what_is_forgotten_is_seen() -> None:
     assert found() == []
     assert "orders forgotten" in found(orders={})[0]
     assert "position" in found(position=None)[0]
-    assert "to be left" in found(exit_reason=ExitReason.UNPROTECTED)[0]
+    assert "to be kept" in found(exit_reason=ExitReason.UNPROTECTED)[0]
     loosened = msgspec.structs.replace(POSITION, trail_price=D(103))
     assert "trail" in found(ahead=True, position=loosened)[0]
     assert found(ahead=True, position=None) == []  # it may have been told so
