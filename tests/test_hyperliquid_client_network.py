@@ -20,7 +20,7 @@ from runtime.clock import ManualClock, SystemClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
 from runtime.warm_http import WarmConnection, checked_url, tls_context
 from tests.loopback import BOUND_S, CLOSE, DRIP, RESET, STALL, LoopbackVenue, Reply, http, loopback_venue
-from venues.hyperliquid.rest import Timeouts
+from venues.hyperliquid.rest import MAKE_WAY_S, Timeouts
 from venues.hyperliquid.signing import Signer, action_hash, l1_digest, recover
 
 KEY = "0x0123456789012345678901234567890123456789012345678901234567890123"
@@ -445,3 +445,20 @@ def test_tls_connections_stay_warm_and_strangers_are_refused(tmp_path):
         warm.close()
         assert isinstance(client_of(url).submit(ORDER), OrderUnknown)  # not signed by anybody we trust
         assert len(venue.requests) == 4
+
+
+def test_an_order_that_is_turned_away_makes_reads_wait():
+    """The weight of the address is spent, perhaps by a bot before this one: a read would take what comes free."""
+    clock = ManualClock()
+
+    def busy(path: str, body: Any) -> Reply:
+        return http(b"null", 429) if path == "/exchange" else http([])
+
+    with loopback_venue(busy) as venue:
+        client = client_of(venue.url, clock)
+        said = client.submit(ORDER)
+        assert isinstance(said, OrderUnknown)
+        assert clock.waits == []
+        client.working_orders()
+        client.close()
+    assert sum(clock.waits) == MAKE_WAY_S

@@ -29,6 +29,7 @@ WEIGHT_OTHER = 20
 WEIGHT_ACTION = 1
 READ_TRIES = 3
 BACKOFF_S = 0.25  # doubled at each try
+MAKE_WAY_S = 3.0
 RETRY_AFTER_S_MAX = 5.0  # a longer wait is the caller's business
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,6 +93,7 @@ class HyperliquidRest:
             answer = self.warm.post("/info", msgspec.json.encode(request), timeout_s)
         except NETWORK_ERRORS as e:
             raise VenueUnavailable(f"{what}: {network_text(e)}") from None
+        self._make_way(answer)
         if answer.status != 200:
             raise VenueUnavailable(f"{what}: HTTP {answer.status} {_start_of(answer.body)}", status=answer.status)
         return checked(what, decode, answer.body, shape)
@@ -136,7 +138,9 @@ class HyperliquidRest:
     def exchange(self, body: bytes, *, timeout_s: float | None = None) -> Answer:
         """Send one action, once. Raises NotSent or another of NETWORK_ERRORS (outcome open)."""
         self._budget.charge(WEIGHT_ACTION)
-        return self.warm.post("/exchange", body, self._timeouts.order_s if timeout_s is None else timeout_s)
+        return self._make_way(
+            self.warm.post("/exchange", body, self._timeouts.order_s if timeout_s is None else timeout_s)
+        )
 
     def begin_exchange(self, body: bytes) -> bool:
         """Write one action without waiting; False: nothing was written (no live connection)."""
@@ -147,7 +151,16 @@ class HyperliquidRest:
 
     def finish_exchange(self) -> Answer:
         """The answer to what was begun. Raises NETWORK_ERRORS (outcome open)."""
-        return self.warm.finish(self._timeouts.order_s)
+        return self._make_way(self.warm.finish(self._timeouts.order_s))
+
+    def _make_way(self, answer: Answer) -> Answer:
+        """An action was turned away, for somebody else has spent the weight (a bot before this one, say): reads pause.
+
+        Each of them would take what comes free before the action could be tried again.
+        """
+        if answer.status == 429:
+            self._budget.hold(MAKE_WAY_S)
+        return answer
 
 
 def checked(what: str, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
