@@ -1,7 +1,8 @@
 """`python -m tests.faults`: every fault, at both venues, in every state, over real sockets; writes README.md here.
 
-`--workers N` cases at once (most of the time they wait); `--only WORDS` as pytest's -k, which writes no table unless
-`--table` is given too. Exit code 1 when a promise was broken; the table is written all the same, with what failed.
+`--workers N` cases at once (most of the time they wait); `--only WORDS` as pytest's -k. `--record FILE` keeps what was
+measured, a line a case, so that a whole run can be made in pieces: the table is of the newest line of each. Exit code 1
+when a promise was broken; the table is written all the same, with what failed. A part of the cases alone writes none.
 """
 
 import argparse
@@ -12,14 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from tests.faults.case import SLACK_S
-from tests.faults.table import ABSENT, TABLE, Row
+from tests.faults.row import Row
+from tests.faults.table import ABSENT, TABLE
 
 HERE = Path(__file__).resolve().parent
 HEAD = """# Faults
@@ -59,16 +61,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--only", default="")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--record", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder) / "results.jsonl"
+        record = asked.record or Path(folder) / "results.jsonl"
         code = run(record, asked.workers, asked.only)
-        results = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+        results = newest(record)
     show(results)
-    if asked.table or not asked.only:
+    if asked.record or not asked.only:
         (HERE / "README.md").write_text(table(results), encoding="utf-8")
     return code
+
+
+def newest(record: Path) -> list[Any]:
+    """What was measured last of each case."""
+    lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()] if record.exists() else []
+    return list({(line["name"], line["venue"], line["state"]): line for line in lines}.values())
 
 
 def run(record: Path, workers: int, only: str) -> int:
@@ -86,9 +94,7 @@ def show(results: list[Any]) -> None:
 
 
 def table(results: list[Any]) -> str:
-    found: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
-    for result in results:
-        found[result["name"], result["venue"], result["state"]].append(result)
+    found = {(result["name"], result["venue"], result["state"]): result for result in results}
     wanted = [(row, state) for row in TABLE for state in row.states]
     missing = [one for one in wanted if (one[0].name, one[0].venue, one[1]) not in found]
     head = HEAD.format(
@@ -97,18 +103,17 @@ def table(results: list[Any]) -> str:
         kinds=len({name for r in results for name in r["struck"]}), slack=SLACK_S,
         failed=f"{len(missing)} failed." if missing else "none failed.",
     )  # fmt: skip
-    lines = [line(row, state, found[row.name, row.venue, state]) for row, state in wanted]
+    lines = [line(row, state, found.get((row.name, row.venue, state))) for row, state in wanted]
     absent = [f"| {one.name} | {one.venue} | | | {one.why} | | | |" for one in ABSENT]
     return head + "\n".join(lines + absent) + "\n" + NOTES
 
 
-def line(row: Row, state: str, results: list[Any]) -> str:
-    if not results:
+def line(row: Row, state: str, result: Any) -> str:
+    if result is None:
         return f"| {row.name} | {row.venue} | {state} | | {row.must} | **failed** | | |"
-    found = ([r[key] for r in results if r[key] is not None] for key in ("naked_s", "blind_s", "agree_s"))
-    numbers = " | ".join(f"{max(values):.2f}" if values else "not asked" for values in found)
-    variants = sum(r["variants"] for r in results)
-    return f"| {row.name} | {row.venue} | {state} | {variants} | {row.must} | {numbers} |"
+    values = (result[key] for key in ("naked_s", "blind_s", "agree_s"))
+    numbers = " | ".join("not asked" if value is None else f"{value:.2f}" for value in values)
+    return f"| {row.name} | {row.venue} | {state} | {result['variants']} | {row.must} | {numbers} |"
 
 
 def machine() -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from tests.e2e.harness import eventually
+from tests.faults.row import FLAT, HOLDING, LEAVING, Row, Variant
 from tests.faults.stand import AGREE_S, Stand
-from tests.faults.table import FLAT, HOLDING, LEAVING, Row, Variant
 
 RECORD = "FAULTS_RECORD"  # a file to which each case adds a line
 SLACK_S = 0.5  # what reading the book and a machine with other work may add to a bound

@@ -9,8 +9,8 @@ import pytest
 import wiring
 from runtime.budget import WeightBudget
 from tests.e2e.conftest import bot, desk, gateway, own_world, sim
+from tests.faults.row import Variant
 from tests.faults.stand import FutureStand, PerpetualStand, Stand, Unlimited
-from tests.faults.table import Variant
 
 __all__ = ["bot", "desk", "gateway", "own_world", "sim"]
 

@@ -19,7 +19,8 @@ from tests.e2e import futures, harness
 from tests.e2e.harness import ACCOUNT, BotProcess, eventually
 from tests.e2e.venue_watch import VenueWatch, assert_reduced_only, assert_sent_once
 from tests.faults.case import SLACK_S, Result
-from tests.faults.table import FLAT, HYPERLIQUID, STATES, TABLE, VENUES
+from tests.faults.row import FLAT, HYPERLIQUID, STATES, VENUES
+from tests.faults.table import TABLE
 from tests.faults.test_faults import IS_WHOLE, ROUND
 
 # One of the six is enough for a run of all tests: a program takes its time to start.

@@ -11,7 +11,8 @@ import pytest
 
 from tests.faults import case
 from tests.faults.conftest import MakeStand
-from tests.faults.table import STATES, TABLE, Row
+from tests.faults.row import STATES, Row
+from tests.faults.table import TABLE
 
 ROUNDS = 7
 ROUND = os.environ.get("FAULTS_ROUND") or str(datetime.datetime.now(datetime.UTC).toordinal() % ROUNDS)
