@@ -169,11 +169,15 @@ def _rests(state: State, order: WorkingOrder, received_ms: int) -> bool:
     )
 
 
+def is_execution(e: Fill) -> bool:
+    """Whether its numbers are some."""
+    amounts = is_amount(e.price) and is_amount(e.size) and is_id(e.order_id)
+    return amounts and is_money(e.fee, e.closed_pnl, e.start_position)
+
+
 def _fill(state: State, e: Fill) -> str | None:
-    if not (is_amount(e.price) and is_amount(e.size) and is_id(e.order_id)):
-        return "price, size or order id"
-    if not is_money(e.fee, e.closed_pnl, e.start_position):
-        return "fee, profit or position before it"
+    if not is_execution(e):
+        return "price, size, fee, profit or order id"
     return None if is_time(state, e.time_ms, e.received_ms) else "time"
 
 

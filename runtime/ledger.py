@@ -25,6 +25,7 @@ from core.messages import (
     Submit,
 )
 from core.model import Fill
+from core.sane import is_execution
 
 log = logging.getLogger("ledger")
 
@@ -64,7 +65,7 @@ def rows_of(item: AnyEvent | Submit | Note, account: str, now_ms: int) -> list[R
                 " reason, sent_ms, status, changed_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 values,
             )]  # fmt: skip
-        case Fill():
+        case Fill() if is_execution(item):  # the brain believes no other
             fill_values = (
                 account, item.fill_id, item.symbol, item.side.value, str(item.price), str(item.size), str(item.fee),
                 str(item.closed_pnl), item.order_id, item.client_id, item.time_ms,

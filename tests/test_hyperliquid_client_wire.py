@@ -431,8 +431,8 @@ def test_reasons_are_found_in_any_case():
 @pytest.mark.parametrize("key", ["5e" * 32, "0x" + "5e" * 32, "0X" + "5E" * 32])
 def test_a_key_that_the_venue_quotes_is_hidden_and_an_address_shortened(key):
     address = "0x" + "ab" * 20
-    assert wire.clean(f"key {key}, wallet {address}") == (
+    assert clean(f"key {key}, wallet {address}") == (
         f"key {'0X' if key[:2] == '0X' else ''}<hidden>, wallet 0xababab..."
     )
     cloid = "0x" + "1f" * 16
-    assert wire.clean(cloid) == cloid
+    assert clean(cloid) == cloid

@@ -99,3 +99,9 @@ def test_it_knows_when_everything_is_in_the_file(tmp_path: Path) -> None:
     books.book(ledger.rows_of(fill("2"), ACCOUNT, T0))
     books.stop()
     assert books.is_settled() and len(ask(tmp_path / "gone" / "l.db", "SELECT * FROM fills")) == 2
+
+
+@pytest.mark.parametrize("changes", [{"price": D("NaN")}, {"size": D("Infinity")}, {"order_id": 2**63}, {"size": D(0)}])
+def test_a_fill_that_cannot_be_is_not_booked(changes: dict[str, Any]) -> None:
+    """The brain does not believe it either; and SQLite takes no larger number."""
+    assert ledger.rows_of(fill(**changes), ACCOUNT, T0) == []
