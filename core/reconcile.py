@@ -39,7 +39,10 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
     if snapshot.has_open_pnl:
         inside = sum((pnl_inside(turn, symbol, venue.get(symbol)) for symbol in turn.state.markets), ZERO)
     else:
+        before = outside_sizes(turn)
         holdings.follow_outside(turn, snapshot.positions)
+        if outside_sizes(turn) != before:
+            miss_fills(turn)  # unless their fills have come: nobody counts them
     turn.set(
         equity=snapshot.equity,
         equity_open_pnl=inside,
@@ -52,6 +55,10 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
     account.watch_lock(turn, snapshot.can_trade)
     if first:
         turn.note("INFO", "account_synced", equity=snapshot.equity, available=snapshot.available, positions=len(venue))
+
+
+def outside_sizes(turn: Turn) -> dict[str, Decimal]:
+    return {name: other.size for name, other in turn.state.outside.items()}
 
 
 def next_read_ms(turn: Turn, skipped: bool) -> int:
@@ -114,6 +121,7 @@ def reconcile_position(turn: Turn, symbol: str, venue: VenuePosition | None, sna
             notify=True,
         )  # fmt: skip
         correct_position(turn, symbol, ours, venue, snapshot.time_ms)
+        miss_fills(turn)
     # whatever was corrected comes from this round of reads, and so does the listing that is applied next
     turn.change(
         symbol, known=True, flat_seen=venue is None, snapshot_ms=snapshot.time_ms, dirty_ms=snapshot.requested_ms,
@@ -128,6 +136,16 @@ def reconcile_position(turn: Turn, symbol: str, venue: VenuePosition | None, sna
         changed = reprice(position, position.size, venue.entry_price, rules.exits, rules.instrument)
         turn.change(symbol, position=changed)
     turn.change(symbol, liquidation_price=venue.liquidation_price)
+
+
+def miss_fills(turn: Turn) -> None:
+    """What is held has changed and no fill has told: a hub that looks alive has swallowed it; the books need it.
+
+    Not at Hyperliquid, whose stream tells its history anew at each subscription.
+    """
+    if not turn.rules.can_reduce_only and turn.state.fills_up:
+        records.mark_gap(turn)
+        records.read_account(turn, "fills have been missed")
 
 
 def correct_position(turn: Turn, symbol: str, ours: Decimal, venue: VenuePosition | None, time_ms: int) -> None:

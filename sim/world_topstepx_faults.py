@@ -166,9 +166,11 @@ class TopstepxFaults:
 
     def refusal(self, action: str, request: Any) -> JSON | None:
         """An answer in place of acting; a stop to be refused is kept by the book, as every refused order."""
-        if action == "Order/cancel" and self._races and request.order_id in {o.id for o in self._resting()}:
-            self._races = False  # one of a pair: the other one is then canceled by the venue
-            self._adapter.venue.book.rules.races_cancel = True
+        if action == "Order/cancel" and self._races:
+            closing = {o.id for o in self._resting() if o.sign * self._account.held(o.contract.id) < 0}
+            if request.order_id in closing:
+                self._races = False  # one of a pair: the other one is then canceled by the venue
+                self._adapter.venue.book.rules.races_cancel = True
         if isinstance(request, ModifyBody) and "ts_modify_refused" in self._lasting:
             self._adapter.kernel.count("modify refused")
             return no(3, "Invalid stop price")

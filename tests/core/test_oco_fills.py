@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from core.messages import FlattenRequested, ReadAccount, RejectReason, Settle, Started, StreamUp
-from core.model import OrderStatus, OrderType, Purpose, Side
+from core.model import OrderStatus, OrderType, Purpose, Side, VenuePosition
 from core.positions import HOLD_MS, held
 from core.state import ExitReason, State
-from tests.core.futures import ENTRY, STOP, TARGET, Pit, canceled_ids, children, exits, row, sent
+from tests.core.futures import ENTRY, STOP, TARGET, Pit, canceled_ids, children, exits, position, row, sent
 from tests.core.gateway import RULES
 from tests.core.world import D, of
 
@@ -301,3 +301,12 @@ def test_a_position_found_at_the_start_waits_no_longer_than_the_clock_is_uncerta
     assert sent(pit.snapshot("-1", ahead_ms=-900)) == [] and not pit.market.known
     assert of(ReadAccount, pit.wait(1_100))
     assert [order.type for order in sent(pit.snapshot("-1", ahead_ms=-900))] == [OrderType.STOP]
+
+
+@pytest.mark.parametrize("more", [(), (position("1", "6800", "MES", "CON.F.US.MES.Z26"),)], ids=["ours", "outside"])
+def test_a_change_that_no_fill_has_told_asks_for_the_fills(pit: Pit, more: tuple[VenuePosition, ...]) -> None:
+    """Seen in a simulated day: a hub that looked alive swallowed a trade, which then was in no ledger (P6)."""
+    actions = pit.snapshot("0" if more else "1", more=more)
+    assert any(read.fills_since_ms is not None for read in of(ReadAccount, actions))
+    pit.wait(1_000)
+    assert not of(ReadAccount, pit.snapshot("0" if more else "1", more=more)), "once"
