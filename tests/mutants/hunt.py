@@ -85,7 +85,8 @@ def simulate(copy: Path) -> Outcome:
 
 def quick_suite(copy: Path) -> list[str]:
     """All but the whole bot over sockets and processes, and this runner itself."""
-    left_out = ("tests/e2e", "tests/faults", "tests/mutants", "tests/test_mutants.py", "tests/test_benchmarks.py")
+    runner = ("tests/mutants", "tests/test_mutants.py")
+    left_out = ("tests/e2e", "tests/faults", "tests/kill", "tests/test_benchmarks.py", *runner)
     return ["tests", *(f"--ignore={path}" for path in left_out if (copy / path).exists())]
 
 
@@ -99,13 +100,13 @@ def hunt(copy: Path, mutant: Mutant, wide: bool = True) -> Verdict:
             outcome = run_tests(copy, quick_suite(copy), workers=2, timeout_s=QUICK_S)
             if outcome.passed:
                 outcome = simulate(copy)
-    if outcome.failed_test and not by_hint and not passes_without(copy, outcome.failed_test):
+    if outcome.failed_test and not by_hint and not passes(copy, outcome.failed_test):
         outcome = Outcome(False, trouble=f"fails without the bug too: {outcome.failed_test}")
     return Verdict(mutant, outcome.failed_test, time.monotonic() - began, outcome.trouble, by_hint)
 
 
-def passes_without(copy: Path, test: str) -> bool:
-    """Whether what was not among the hints, and hence not tried before, is well where nothing is planted."""
+def passes(copy: Path, test: str) -> bool:
+    """Whether a test that has failed passes by itself, with nothing planted."""
     if test.startswith(SIMULATION):
         return simulate(copy).passed
     return run_tests(copy, [test.partition("[")[0]]).passed  # all its cases: their names may hold anything
