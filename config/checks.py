@@ -73,8 +73,9 @@ def _address_faults(key: str, url: str, schemes: tuple[str, ...]) -> Iterator[st
 
 
 def _health_faults(raw: dict[str, Any]) -> Iterator[str]:
-    host = raw.get("health", {}).get("host", "127.0.0.1")
-    if not is_loopback(host):
+    health = raw.get("health")
+    host = health.get("host") if isinstance(health, dict) else None
+    if isinstance(host, str) and not is_loopback(host):
         yield f"health.host = {show(host)}: must be 127.0.0.1, ::1 or localhost; a tunnel (ssh -L) shows it elsewhere"
 
 

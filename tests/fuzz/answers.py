@@ -69,7 +69,7 @@ class Memory:
             self.counts["other status"] += 1
             self.last = rng.choice((*BODIES, sound))
             return rng.choice(STATUSES), self.last
-        if luck < 0.5:
+        if luck < 0.6:
             self.last = sound
             return 200, sound
         self.last, kinds = mutated(rng, sound)
@@ -290,6 +290,7 @@ def _ask(
         why = absurd(event, now_ms)
         assert why is None, f"an absurd answer: {why}"
         if isinstance(event, msgspec.Struct) and hasattr(event, "received_ms"):
-            brain.maker.now_ms = now_ms
+            brain.maker.now_ms = max(brain.maker.now_ms, now_ms)
             brain.feed(event)
-            brain.maker.asked.clear()
+    if brain.rng.random() < 0.15:  # time goes on, the venue answers: what was opened is protected and left
+        brain.step()

@@ -1,7 +1,10 @@
 """The brain under arbitrary events, with a judge who knows nothing of its insides but its state and its actions."""
 
+import contextlib
+import logging
 import random
 from collections import Counter
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -64,6 +67,18 @@ def topstepx_rules() -> Rules:
 
 VENUES = {"hyperliquid": hyperliquid_rules, "topstepx": topstepx_rules}
 BASES = {"hyperliquid": {"BTC": D(50_000), "ETH": D(2_800)}, "topstepx": {"MGC": D(4_100), "MNQ": D(29_000)}}
+
+
+@contextlib.contextmanager
+def hushed(name: str) -> Iterator[None]:
+    """Thousands of refusals, each with its line: nobody reads them."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class Nonsense(AssertionError):

@@ -1,7 +1,6 @@
 """Broken config.json and .env files at the door: a fault line, or a run that is possible; never a traceback."""
 
 import json
-import logging
 import random
 import tempfile
 from collections import Counter
@@ -17,7 +16,7 @@ from config.rules import market_rules
 from config.settings import EXAMPLE_PATH, FOLDER, Settings, load
 from core.model import Instrument
 from core.rules import Rules
-from tests.fuzz.brain import D, Nonsense
+from tests.fuzz.brain import D, Nonsense, hushed
 from tests.fuzz.mutate import mutated, places
 
 EXAMPLES = [EXAMPLE_PATH, *sorted((FOLDER / "examples").glob("*.json"))]
@@ -56,7 +55,6 @@ INSTRUMENTS = {
 
 def play(rng: random.Random, files: int) -> Counter[str]:
     """Raises Nonsense, with the file in its text."""
-    logging.getLogger("dotenv.main").setLevel(logging.CRITICAL)  # its warnings come on top of our faults
     counts, sound = Counter[str](), [path.read_bytes() for path in EXAMPLES]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -64,7 +62,8 @@ def play(rng: random.Random, files: int) -> Counter[str]:
             raw = broken(rng, rng.choice(sound), counts)
             try:
                 _door(folder, raw, counts)
-                _secrets(rng, folder, counts)
+                with hushed("dotenv.main"):  # its warnings come on top of our faults
+                    _secrets(rng, folder, counts)
             except Exception as e:
                 raise Nonsense(f"{type(e).__name__}: {e}\n  on {raw[:2_000]!r}") from e
     return counts

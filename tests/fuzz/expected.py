@@ -39,6 +39,12 @@ def _wanted(what: str, venue: str) -> list[str]:
                 *(f"mutation {kind}" for kind in KINDS)]  # fmt: skip
     broken = [f"mutation {kind}" for kind in KINDS]
     if what == "frames":
-        return [*broken, *(f"refused {kind}" for kind in FRAME_FAULTS), "frames with events", "order STOP"]
+        return [
+            *broken,
+            *(f"refused {kind}" for kind in FRAME_FAULTS),
+            "frames with events",
+            "order STOP",
+            "order EXIT",
+        ]
     names = [f"{name}: answered" for name in ANSWERED[venue]]
-    return [*broken, *names, "torn", "other status", "account: VenueUnavailable"]
+    return [*broken, *names, "torn", "other status", "account: VenueUnavailable", "order STOP"]
