@@ -39,12 +39,7 @@ def _wanted(what: str, venue: str) -> list[str]:
                 *(f"mutation {kind}" for kind in KINDS)]  # fmt: skip
     broken = [f"mutation {kind}" for kind in KINDS]
     if what == "frames":
-        return [
-            *broken,
-            *(f"refused {kind}" for kind in FRAME_FAULTS),
-            "frames with events",
-            "order STOP",
-            "order EXIT",
-        ]
+        orders = ["order STOP", "order EXIT"] if venue == "hyperliquid" else ["order STOP"]
+        return [*broken, *(f"refused {kind}" for kind in FRAME_FAULTS), "frames with events", *orders]
     names = [f"{name}: answered" for name in ANSWERED[venue]]
     return [*broken, *names, "torn", "other status", "account: VenueUnavailable", "order STOP"]
