@@ -144,8 +144,9 @@ def show(reports: list[Report], arguments: argparse.Namespace, took_s: float, mu
     bad = [report for report in reports if report.bad]
     for report in bad:
         say(
-            f"again: python -m tests.kill --venue {report.venue} --kills {arguments.kills} --seed {arguments.seed}"
-            f" --day {report.day}    (files: {report.folder})"
+            f"again: python -m tests.kill --venue {report.venue} --seed {arguments.seed} "
+            + (f"--place {arguments.place}" if arguments.place else f"--kills {arguments.kills} --day {report.day}")
+            + f"    (files: {report.folder})"
         )
     kept = sum(r.kills for r in reports if not r.bad)
     word = "FAILED" if bad or never else "all held"

@@ -22,6 +22,7 @@ from tests.e2e.harness import BAD_LINES
 from tests.kill.day import Life
 from tests.kill.venues import Moment, Venue, VenueFill, VenueOrder
 
+DAY_LIVES = 10  # a day of so many must have traded
 ORDERS_A_SECOND = 15  # written by all runs together: more is a storm, whatever each is good for
 NAKED_MS_MAX = 2_000 + 2_000  # P2: after two seconds it is closed; a start reads first, and the machine may be loaded
 DOUBT_MS_MAX = 5_000 + 4_000  # look-ups by its tag, and the load of the machine
@@ -267,7 +268,7 @@ def check_end(lives: list[Life], logs: Path, venue: Venue, record: Record, last:
         bad.append(f"P7 restart is start: at the end the bot holds {ours}, the venue {last.held}")
     if last.held and last.level is None:
         bad.append("P2 protected: at the end a position without a stop")
-    if not venue.fills():
+    if not venue.fills() and len(lives) > DAY_LIVES:
         bad.append("nothing was traded: the day proves nothing")
     if last.loose:
         bad.append("P4 only down: at the end an order of ours works while flat")

@@ -37,25 +37,25 @@ LINES: dict[str, tuple[tuple[bytes, ...], bytes]] = {
     "GatewayUserPosition": ((b'{"frame":', b"GatewayUserPosition"), b""),
 }
 BOTH = (
-    "snapshot", "started", "account", "listing", "entry", "stop", "exit", "accepted", "unknown", "settle", "settled",
-    "cancel", "cancel_answered", "fill_read",
+    "snapshot", "started", "account", "listing", "entry", "stop", "exit", "accepted", "rejected", "unknown", "settle",
+    "settled", "cancel", "cancel_answered", "fill_read",
 )  # fmt: skip
 KINDS = {
     "hyperliquid": (*BOTH, "userFills", "orderUpdates"),
     "topstepx": (
-        *BOTH, "target", "rejected", "modify", "modify_answered",
+        *BOTH, "target", "modify", "modify_answered",
         "GatewayUserTrade", "GatewayUserOrder", "GatewayUserPosition",
     ),
 }  # fmt: skip
 
 OFTEN = frozenset({"account", "listing", "accepted", "userFills", "orderUpdates", "GatewayUserOrder"})
-WITHOUT_BRACKETS = frozenset({"stop", "target", "rejected"})  # TopstepX: lines that an account with them hardly knows
+WITHOUT_BRACKETS = frozenset({"stop", "target"})  # TopstepX: lines that an account with them hardly knows
 
 
 class Place(NamedTuple):
     kind: str
     moment: str
-    count: int = 1  # the so-manieth line of the kind in the life of the process
+    count: int = 1  # which line of its kind in the life of the process
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.moment}:{self.count}"

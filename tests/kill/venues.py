@@ -79,6 +79,22 @@ class Venue(Protocol):
     def struck(self) -> dict[str, int]: ...
 
 
+def faults_of(weather: str, order: str) -> list[tuple[str, dict[str, Any]]]:
+    """The faults (`sim/faults.py`) that make a weather; `order`: what the venue calls the sending of one."""
+    match weather:
+        case "slow answers":
+            return [("slow_answer", {"ms": 150})]
+        case "late news":
+            return [("late_user_frames", {"ms": 250})]
+        case "answers lost":
+            return [("drop_answer", {"action": order, "times": 2})]
+        case "requests lost":
+            return [("lost_request", {"action": order, "times": 1})]
+        case "orders refused":
+            return [("reject", {"times": 2})]
+    return []
+
+
 class Sampler:
     """Looks at the venue on its own loop every few milliseconds, and keeps what is new."""
 
@@ -157,12 +173,7 @@ class Hyperliquid:
 
     def weather(self, name: str) -> None:
         self.sim.clear_fault()
-        for fault, args in {
-            "slow answers": [("slow_answer", {"ms": 150})],
-            "late news": [("late_user_frames", {"ms": 250})],
-            "answers lost": [("drop_answer", {"action": "order", "times": 2})],
-            "requests lost": [("lost_request", {"action": "order", "times": 1})],
-        }.get(name, []):
+        for fault, args in faults_of(name, "order"):
             self.sim.fault(fault, **args)
 
     def struck(self) -> dict[str, int]:
@@ -243,12 +254,7 @@ class Topstepx:
 
     def weather(self, name: str) -> None:
         self.sim.clear_fault()
-        for fault, args in {
-            "slow answers": [("slow_answer", {"ms": 150})],
-            "late news": [("late_user_frames", {"ms": 250})],
-            "answers lost": [("drop_answer", {"action": "Order/place", "times": 2})],
-            "requests lost": [("lost_request", {"action": "Order/place", "times": 1})],
-        }.get(name, []):
+        for fault, args in faults_of(name, "Order/place"):
             self.sim.fault(fault, **args)
 
     def struck(self) -> dict[str, int]:
@@ -258,4 +264,5 @@ class Topstepx:
 VENUES: dict[str, type[Hyperliquid] | type[Topstepx]] = {"hyperliquid": Hyperliquid, "topstepx": Topstepx}
 WEATHERS = ("fair", "fair", "fair", "slow answers", "late news", "answers lost", "requests lost")
 DOUBT = ("answers lost", "requests lost")
-WEATHERS_FOR = {"unknown": DOUBT, "settle": DOUBT, "settled": DOUBT}  # what makes lines of these kinds
+# what makes lines of these kinds
+WEATHERS_FOR = {"unknown": DOUBT, "settle": DOUBT, "settled": DOUBT, "rejected": ("orders refused",)}
