@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
+from core import working
 from core.messages import (
     AccountSnapshot,
     CancelAnswered,
@@ -192,8 +193,7 @@ class TopstepClient:
     def working_orders(self) -> WorkingOrders:
         """Suspended bracket children are not among them (page 2.5)."""
         requested_ms = self._clock.now_ms()
-        answer = self._rest.ask(SEARCH_OPEN, {"accountId": self.account_id}, OrdersAnswer)
-        rows = checked(SEARCH_OPEN, shapes.present, answer.orders, "orders")
+        rows = self._open_rows()
         orders = tuple(
             checked(SEARCH_OPEN, shapes.working_order, row, self._catalogue.instrument(row.contractId).symbol)
             for row in rows
@@ -201,6 +201,10 @@ class TopstepClient:
         )
         listing = WorkingOrders(received_ms=self._clock.now_ms(), orders=orders, requested_ms=requested_ms)
         return believed(listing, self._offset.middle_ms)
+
+    def _open_rows(self) -> list[shapes.OrderRow]:
+        answer = self._rest.ask(SEARCH_OPEN, {"accountId": self.account_id}, OrdersAnswer)
+        return checked(SEARCH_OPEN, shapes.present, answer.orders, "orders")
 
     def hurry(self, on: bool) -> None:
         """While on, reads may use what the limits keep for orders: an exit or a stop waits for them."""
@@ -223,15 +227,19 @@ class TopstepClient:
     # --- contracts --------------------------------------------------------------------------------------------------
 
     def instruments(self) -> dict[str, Instrument]:
-        """The active month of every product by ticker; of a configured one the month in which a position is held."""
+        """The active month of every product by ticker; of a configured one the month with something still in it."""
         active = self._catalogue.active()
         held = self._held_months(active) if self._book.configured else []
         self._book.use([*active.values(), *held])
         return dict(self._book.in_use)
 
     def _held_months(self, active: dict[str, Instrument]) -> list[Instrument]:
-        """Positions in months that are traded no longer, unless the active one is held as well."""
+        """Months traded no longer with something in them, unless there is in the active one as well.
+
+        An order of ours that was left there would open a position nobody watches: in use, it is found and withdrawn.
+        """
         ids = [row.contractId for row in self._position_rows() if row.size]
+        ids += [row.contractId for row in self._open_rows() if working.TAG.fullmatch(row.customTag or "")]
         held = {contract_id: shapes.instrument_of(self._catalogue.contract(contract_id)) for contract_id in ids}
         return [
             instrument

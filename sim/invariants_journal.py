@@ -24,7 +24,7 @@ from runtime import journal
 from runtime.recovery import replay_records
 from sim import world_strategy
 from sim.verdict import Bounds, Verdict
-from sim.world_read import Line, Reading, acts, clock, decoder_of, side_of
+from sim.world_read import Line, Reading, Times, acts, clock, decoder_of, side_of
 from sim.world_types import Exchange, VenueFill
 
 PRICES = (Trade, Quote, Book, PolledPrice)
@@ -136,13 +136,24 @@ def judge_written(
     if end is not None and end <= request.journal_bytes:
         return
     at = f"{kind} {name} left at {clock(reading.tape, request.sent_ms)}"
-    if end is None and reading.times("disk_full").touches(request.sent_ms - 60_000, request.sent_ms):
+    if end is None and request.sent_ms in gaps(reading, request.run):
         if reading.purpose(str(name)) is not Purpose.ENTRY:
             return  # a full disk keeps nobody in a position (design section 3)
         verdict.say(request.sent_ms, f"P6 Written first: entry {name} left while the disk was full")
         return
     what = "and never stood in the journal" if end is None else "before it stood in the journal"
     verdict.say(request.sent_ms, f"P6 Written first: {at} {what} of run {request.run}")
+
+
+def gaps(reading: Reading, run: int) -> Times:
+    """When the disk took no lines of this run: from a torn write, or a full disk, until the journal was restored."""
+    stretches = list(reading.times("disk_full").parts)
+    restored = [line.true_ms for line in reading.lines if isinstance(line.item, JournalRestored) and line.run == run]
+    for part in reading.tape.written:
+        if part.torn and part.run == run:
+            later = (true_ms for true_ms in restored if true_ms >= part.true_ms)
+            stretches.append((part.true_ms, next(later, reading.tape.end_ms) + 1_000))  # what waited for a lane
+    return Times(stretches)
 
 
 def judge_ledger(reading: Reading, verdict: Verdict) -> None:

@@ -141,7 +141,7 @@ def p3_once(reading: Reading, bounds: Bounds) -> Verdict:
     judge_resends(reading, verdict)
     judge_copies(reading, verdict)
     judge_entries(reading, verdict)
-    judge_profit(reading, verdict)
+    judge_doubts(reading, bounds, verdict)
     return verdict
 
 
@@ -202,13 +202,17 @@ def judge_entries(reading: Reading, verdict: Verdict) -> None:
                 )
 
 
-def judge_profit(reading: Reading, verdict: Verdict) -> None:
-    """The last word of health: nothing in doubt any more."""
-    if reading.tape.health:
-        last = reading.tape.health[-1]
-        unknown = (last.body.get("orders") or {}).get("unknown", 0)
-        if unknown:
-            verdict.say(last.true_ms, f"P3 Once: {unknown} orders are still in doubt at the end")
+def judge_doubts(reading: Reading, bounds: Bounds, verdict: Verdict) -> None:
+    """By the word of health: no order stays in doubt."""
+    since: int | None = None
+    for health in reading.tape.health:
+        unknown = (health.body.get("orders") or {}).get("unknown", 0)
+        since = (health.true_ms if since is None else since) if unknown else None
+        if since is not None and reading.able.within(since, health.true_ms) > bounds.agree_ms:
+            verdict.say(
+                health.true_ms, f"P3 Once: {unknown} orders have been in doubt since {clock(reading.tape, since)}"
+            )
+            return
 
 
 # --- P4 ---------------------------------------------------------------------------------------------------------------

@@ -224,7 +224,9 @@ def test_p3_one_entry_a_position():
 
 
 def test_p3_nothing_stays_in_doubt():
-    assert "still in doubt" in entered().health(90_000, 2, unknown=1).says("P3_once")[0].text
+    assert not entered().health(20_000, 2, unknown=1).health(60_000, 2).says("P3_once")
+    doubted = entered().health(20_000, 2, unknown=1).health(60_000, 2, unknown=1)
+    assert "1 orders have been in doubt since" in doubted.says("P3_once")[0].text
 
 
 # --- P4 ---------------------------------------------------------------------------------------------------------------

@@ -191,6 +191,18 @@ def test_refused_orders_exist_all_the_same(
     assert said.reason is reason and f"[order {sim.history()[-1]['id']}]" in said.text
 
 
+@pytest.mark.parametrize("tag", [None, f"0x{7:032x}", f"0x{7:032x}-TP"], ids=["a hand's", "ours", "a child of ours"])
+def test_an_order_of_ours_keeps_its_month_in_use(sim: TopstepxSim, tag: str | None):
+    """Seen in a simulated day: killed before a roll, flat after it, and its target worked on in the old month."""
+    old = sim.contract("MGC")
+    sim.place("MGC", Side.BUY, type=1, limit="4090", tag=tag)
+    new = sim.roll("MGC")
+    other = client_for(sim)
+    assert other.instruments()["MGC"].contract_id == (new if tag is None else old)
+    assert [o.symbol for o in other.working_orders().orders] == ["MGC" if tag else "MGCZ6"]
+    other.close()
+
+
 def test_outside_the_hours(sim: TopstepxSim, client: TopstepClient):
     sim.set_session("2026-11-20T15:30:00-06:00")
     said = client.submit(order())
