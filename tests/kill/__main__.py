@@ -33,7 +33,7 @@ def plan(venue: str, kills: int, seed: int) -> list[Place | None]:
     wanted: list[Place | None] = []
     while len(wanted) < kills:
         places: list[Place | None] = [
-            place._replace(count=rnd.choice((1, 2, 3)) if place.kind in OFTEN else 1) for place in all_places(venue)
+            place._replace(number=rnd.choice((1, 2, 3)) if place.kind in OFTEN else 1) for place in all_places(venue)
         ]
         places += [None] * (len(places) // (RANDOM_SHARE - 1))
         rnd.shuffle(places)
@@ -81,7 +81,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--day", type=int, default=None, help="only this day of the plan")
-    parser.add_argument("--place", type=Place.parse, default=None, metavar="KIND:MOMENT:COUNT", help="only one kill")
+    parser.add_argument("--place", type=Place.parse, default=None, metavar="KIND:MOMENT:NUMBER", help="only one kill")
     parser.add_argument("--jobs", type=int, default=2, help="days side by side")
     parser.add_argument("--keep", action="store_true", help="keep the files of every day")
     return parser.parse_args(argv)

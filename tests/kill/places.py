@@ -55,10 +55,10 @@ WITHOUT_BRACKETS = frozenset({"stop", "target"})  # TopstepX: lines that an acco
 class Place(NamedTuple):
     kind: str
     moment: str
-    count: int = 1  # which line of its kind in the life of the process
+    number: int = 1  # which line of its kind in the life of the process
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.moment}:{self.count}"
+        return f"{self.kind}:{self.moment}:{self.number}"
 
     @property
     def name(self) -> str:
@@ -67,9 +67,9 @@ class Place(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Place":
-        kind, moment, count = text.split(":")
+        kind, moment, number = text.split(":")
         assert kind in LINES and moment in MOMENTS
-        return cls(kind, moment, int(count))
+        return cls(kind, moment, int(number))
 
     def is_in(self, line: bytes) -> bool:
         marks, without = LINES[self.kind]

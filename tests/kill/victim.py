@@ -34,7 +34,7 @@ class Death(msgspec.Struct):
 class Killer:
     def __init__(self, place: Place, note: Path) -> None:
         self._place, self._note = place, note
-        self._left = place.count
+        self._left = place.number
         self._is_due = False
         self._is_alone = True  # the last events written were one, so that what is decided is all that is written
         self.bot: Bot | None = None
@@ -93,9 +93,9 @@ def main(argv: list[str]) -> int:
             killer.bot = bot
         return genuine_run(bot, until_ms)
 
-    Bot.run = run  # type: ignore[method-assign]
+    Bot.run = run  # type: ignore[method-assign,assignment]
     if killer is not None:
-        Journal.write = lambda journal, lines: killer.write(journal, lines)  # type: ignore[method-assign]
+        Journal.write = lambda journal, lines: killer.write(journal, lines)  # type: ignore[method-assign,assignment]
     return trading_bot.main(arguments)
 
 
