@@ -79,7 +79,7 @@ def audit(command: list[str]) -> tuple[list[str], str | None]:
     arguments = ["-r", str(ROOT / LOCKS["requirements-dev.txt"]), "--require-hashes", "--disable-pip", "-f", "json"]
     try:
         done = subprocess.run(
-            [*command, *arguments, "--progress-spinner", "off"], capture_output=True, text=True, timeout=AUDIT_S,
+            [*command, *arguments, "--progress-spinner", "off"], capture_output=True, encoding="utf-8", timeout=AUDIT_S,
             check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as e:
