@@ -333,7 +333,11 @@ def judge_levels(reading: Reading, verdict: Verdict) -> None:
         level = max(levels) if sign > 0 else min(levels)
         verdict.looked_at += 1
         tick = tick_of(reading, news.symbol, level)
-        if place.level is not None and sign * (place.level - level) > tick and not is_leaving(reading, news):
+        if (
+            place.level is not None
+            and sign * (place.level - level) > tick
+            and not (is_passing(reading, news, place.level, sign))
+        ):
             verdict.say(
                 news.true_ms,
                 f"P7 Restart is start: {news.symbol} at {clock(reading.tape, news.true_ms)}: the stop went from "
@@ -342,8 +346,11 @@ def judge_levels(reading: Reading, verdict: Verdict) -> None:
         place.level = level
 
 
-def is_leaving(reading: Reading, news: VenueOrder | VenueFill) -> bool:
-    """An exit follows at once: what rests is canceled one after the other before it."""
+def is_passing(reading: Reading, news: VenueOrder | VenueFill, level: Decimal, sign: int) -> bool:
+    """An exit follows at once, before which all that rests is canceled; or a stop at the old level does."""
+    soon = [o for o in reading.tape.orders if 0 <= o.true_ms - news.true_ms <= 3_000 and o.symbol == news.symbol]
+    if any(o.is_stop and is_working(o) and o.trigger_price and sign * (o.trigger_price - level) >= 0 for o in soon):
+        return True
     return any(of == news.symbol and -2_000 <= ms - news.true_ms <= 3_000 for ms, of in ways_out(reading))
 
 

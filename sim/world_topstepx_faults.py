@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from core.messages import AccountSnapshot
+from runtime import journal
 from sim.topstepx_bodies import ModifyBody, PlaceBody
 from sim.topstepx_products import Contract
 from sim.topstepx_rest import no
 from sim.topstepx_types import Account, Order, OrderType, Request, Status
 from sim.topstepx_venue import PRACTICE_ID
 from sim.topstepx_wire import JSON
-from sim.world_types import Fault, FaultKind, Span
+from sim.world_types import Fault, FaultKind, Span, Tape
 
 if TYPE_CHECKING:
     from sim.world_topstepx import TopstepxAdapter
@@ -25,7 +27,6 @@ REFUSALS = (
     (2, "something that nobody has seen before"),
     (2, None),
 )
-POSITIONS, ORDERS = "/api/Position/searchOpen", "/api/Order/searchOpen"
 
 
 def ms_of(low: int, high: int) -> Callable[[random.Random], Args]:
@@ -313,13 +314,18 @@ class TopstepxFaults:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Until when a hand's or the venue's doing could be unknown: the first account read that the bot has heard."""
+        """Until when a hand's or the venue's doing could be unknown: the first account read since that the bot has."""
         tape = self._adapter.kernel.tape
+        reads = list(account_reads(tape))
         for true_ms, kind in self._adapter.tape.doings:
-            told_ms = true_ms if kind == "orders" else self._heard_ms(POSITIONS, true_ms)
-            told_ms = None if told_ms is None else self._heard_ms(ORDERS, told_ms)  # the last part of such a read
-            tape.spans.append(Span("hand", true_ms, told_ms, kind))
+            told = (heard_ms for heard_ms, asked_ms in reads if asked_ms >= true_ms)
+            tape.spans.append(Span("hand", true_ms, next(told, None), kind))
 
-    def _heard_ms(self, path: str, after_ms: int) -> int | None:
-        requests = (r for r in self._adapter.kernel.tape.requests if r.path == path and r.heard_ms is not None)
-        return next((r.heard_ms for r in requests if r.arrived_ms is not None and r.arrived_ms > after_ms), None)
+
+def account_reads(tape: Tape) -> Iterator[tuple[int, int]]:
+    """When the bot had each account read, and when it had asked for it; true time, by its journal."""
+    for part in tape.written:
+        for line in part.lines.split(b"\n") if b'"AccountSnapshot"' in part.lines else ():
+            record = journal.decode_line(line) if line else None
+            if record is not None and isinstance(record.event, AccountSnapshot):
+                yield part.true_ms, record.event.requested_ms - (part.bot_ms - part.true_ms)
