@@ -45,7 +45,7 @@ class Record(msgspec.Struct):
     snapshot: State | None = None
     rules: Rules | None = None
     ms: int = 0
-    gap: bool = False  # a replay cannot follow from here to the next snapshot
+    gap: bool = False  # a replay cannot follow from here to the next start
 
 
 _decoder = msgspec.json.Decoder(Record)

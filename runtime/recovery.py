@@ -159,9 +159,12 @@ def replay_records(
     recorded: deque[AnyAction] = deque()
     replayed: deque[AnyAction] = deque()
     events = actions = 0
-    follows = True  # False: lines are missing here (a full disk), until a snapshot tells the state anew
+    # False: lines are missing here (a full disk), until the next start. The snapshot that comes first tells the state
+    # anew, but not which frames the stream had seen: what the venue repeats would pass for news.
+    follows = True
     for record, follower in with_next(records):
-        begins = follower is not None and isinstance(follower.event, Started | JournalRestored)
+        kinds = (Started, JournalRestored) if follows else Started
+        begins = follower is not None and isinstance(follower.event, kinds)
         if record.gap:
             follows = False
             recorded.clear()

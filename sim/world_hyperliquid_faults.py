@@ -60,12 +60,13 @@ SWITCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "refuse_orders": ("reject", {"trigger": False}),
     "halted": ("reject", {"status": "err"}),
     "budget": ("budget", {"cap": 0}),
-} | {
-    name: (name, {})
-    for name in (
-        "thin_book", "post_only", "unknown_oid", "hide_triggers", "keep_stops_on_close", "reject_oversize",
-        "fire_met_trigger", "trigger_price_binds",
-    )
+    **{
+        name: (name, {})
+        for name in (
+            "thin_book", "post_only", "unknown_oid", "hide_triggers", "keep_stops_on_close", "reject_oversize",
+            "fire_met_trigger", "trigger_price_binds",
+        )
+    },
 }  # fmt: skip
 SPANS = {
     "refuse_stops": "stops_refused", "refuse_orders": "orders_refused", "halted": "orders_refused",

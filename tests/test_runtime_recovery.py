@@ -266,3 +266,32 @@ def test_late_answers_do_not_revive_an_order(tmp_path: Path) -> None:
     desk.journal.close()
     market = restored(tmp_path).state.markets["BTC"]
     assert market.position is None and market.orders == {}
+
+
+def test_a_replay_passes_over_what_a_full_disk_has_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of an event are missing, its effects are not: no difference is reported, also not after the hole."""
+    desk = Recorder(tmp_path)
+    desk.start()
+    desk.trade("50000")
+
+    def full(data: memoryview) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.journal, "_hand_over", full)
+        with pytest.raises(OSError):
+            desk.journal.write(b"lost")
+        desk.now_ms += 60_000  # a line about the price is due again
+        lost = Trade("BTC", D("50050"), D("0.1"), Side.BUY, 99, desk.now_ms, desk.now_ms)
+        desk.state, notes = decide(desk.state, lost, RULES_HERE, {})
+        assert notes
+    desk.trade("50100")  # whole lines again, of a state that the file does not tell
+    desk.journal.close()
+    raw = journal.files(tmp_path, TAG)[0].read_bytes()
+    assert b'\n{"gap":true}\n' in raw
+    found = replay(journal.files(tmp_path, TAG)[0], lambda rules: lambda raw, now_ms: (), lambda rules: {})
+    assert found.difference is None
+    (tmp_path / "whole").mkdir()
+    path = tmp_path / "whole" / "journal.jsonl"
+    path.write_bytes(raw.replace(b'{"gap":true}\n', b""))
+    assert replay(path, lambda rules: lambda raw, now_ms: (), lambda rules: {}).difference is not None

@@ -29,6 +29,7 @@ WEIGHT_OTHER = 20
 WEIGHT_ACTION = 1
 READ_TRIES = 3
 BACKOFF_S = 0.25  # doubled at each try
+SPENT_BEFORE = 500  # by a bot that ran until just now: the venue counts by address, whoever asks
 MAKE_WAY_S = 3.0
 RETRY_AFTER_S_MAX = 5.0  # a longer wait is the caller's business
 P = ParamSpec("P")
