@@ -341,11 +341,11 @@ def test_orders_go_even_when_the_budget_is_spent(venue: LoopbackVenue):
 
 
 def test_the_clock_offset_is_against_the_middle_of_the_request():
-    clock = ManualClock(1_000_000)
+    clock = ManualClock(1_790_000_000_000)
 
     def play(path: str, body: dict[str, Any]) -> Reply:
         clock.advance(80)
-        return http({"time": 1_000_540})
+        return http({"time": 1_790_000_000_540})
 
     with loopback_venue(play) as venue:
         offset = client_of(venue.url, clock).measure_clock()
@@ -353,7 +353,7 @@ def test_the_clock_offset_is_against_the_middle_of_the_request():
 
 
 def test_the_clock_is_asked_again_once_when_the_connection_breaks():
-    replies = iter([CLOSE, http({"time": 1})])
+    replies = iter([CLOSE, http({"time": SystemClock().now_ms()})])
     with loopback_venue(lambda path, body: next(replies)) as venue:
         client_of(venue.url).measure_clock()
         assert len(venue.requests) == 2
