@@ -251,7 +251,8 @@ def judge_touch(
     limit_ms = reading.fair.after(line.true_ms, bounds.touch_ms)
     if until_ms <= limit_ms:
         return
-    soon = [other.item for other in reading.lines if line.true_ms <= other.true_ms <= limit_ms]
+    begun_ms = line.true_ms - bounds.naked_ms  # the bot may have been on its way out already
+    soon = [other.item for other in reading.lines if begun_ms <= other.true_ms <= limit_ms]
     exits = [item for item in soon if isinstance(item, Submit) and item.purpose is Purpose.EXIT]
     if any(item.order.symbol == symbol for item in exits):
         return
@@ -321,18 +322,17 @@ def p12_one_brain(reading: Reading, bounds: Bounds) -> Verdict:
 
 
 def passages(reading: Reading) -> Iterator[tuple[int, list[journal.Record], bool]]:
-    """What can be replayed: each run up to its first torn write, and again from where its disk took lines again."""
+    """What can be replayed: each run up to its first torn write, and whether there was one.
+
+    Not from where the disk took lines again: which frames the stream had seen by then is not written anywhere.
+    """
     torn = {(part.run, part.true_ms) for part in reading.tape.written if part.torn}
     for run in dict.fromkeys(part.run for part in reading.tape.written):
         found: list[journal.Record] = []
         is_whole = True
-        mine = [(part, record) for part, _, record in reading.records if part.run == run]
-        for (part, record), following in zip(mine, [*mine[1:], None], strict=True):
-            if following is not None and isinstance(following[1].event, JournalRestored):
-                yield run, found, not is_whole
-                found, is_whole = [], True
-            if (run, part.true_ms) in torn:
-                is_whole = False
-            if is_whole:
-                found.append(record)
+        for part, _, record in reading.records:
+            if part.run == run:
+                is_whole = is_whole and (run, part.true_ms) not in torn
+                if is_whole:
+                    found.append(record)
         yield run, found, not is_whole

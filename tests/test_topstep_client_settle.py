@@ -19,7 +19,7 @@ from tests.loopback import CLOSE, STALL, loopback_venue
 from tests.test_topstep_client_orders import ENTRY, EXIT, MGC, TAG, Bench, row
 from tests.topstep_answers import ACCOUNT_ID, NOW_MS, SHORT, Answers, Http, hidden, no, ok
 from venues.topstepx.offset import OffsetBounds, date_ms
-from venues.topstepx.settle import EARLIER_MS, LOOK_WAITS_S, NEVER_ARRIVED
+from venues.topstepx.settle import EARLIER_MS, LATE_MS, LONG_AGO, LOOK_WAITS_S, NEVER_ARRIVED
 from venues.topstepx.shapes import time_of
 
 OTHERS = [row(3, 1, customTag=None), row(2, 2, customTag=TAG + "-SL"), row(2, 3, customTag=TAG[:-1] + "2")]
@@ -92,6 +92,16 @@ def test_absent_for_long_enough_is_never_arrived():
     assert "5 s" in said.text
     assert sum(clock.waits) == 5.0
     assert len(asked) == len(LOOK_WAITS_S) + 2
+
+
+@pytest.mark.parametrize(("age_ms", "looks"), [(LATE_MS - 1_000, len(LOOK_WAITS_S)), (LATE_MS + 1_000, 1)])
+def test_an_order_of_long_ago_is_looked_for_once(age_ms: int, looks: int):
+    """Seen in a simulated day: woken after hours, an exit in doubt kept its market for five seconds more (P2, P4)."""
+    old = msgspec.structs.replace(EXIT, nonce=NOW_MS - age_ms)
+    said, asked, clock = settle(old, Order__search=ok(orders=OTHERS), Order__searchOpen=ok(orders=OTHERS))
+    assert isinstance(said, OrderSettled) and said.status is OrderStatus.REJECTED
+    assert said.text == (LONG_AGO if looks == 1 else NEVER_ARRIVED)
+    assert len(clock.waits) == looks and {what for what, _ in asked} == {"Order/search", "Order/searchOpen"}
 
 
 @pytest.mark.parametrize("what", ["Order__search", "Order__searchOpen"])

@@ -13,11 +13,13 @@ from venues.topstepx.rest import TopstepRest, checked
 from venues.topstepx.wire import unknown
 
 LOOK_WAITS_S = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.25)  # 5 s: "several times over a few seconds"
+LATE_MS = 900_000  # a request is not on its way for so long: absent once is absent
 EARLIER_MS = 300_000  # how far before its decision an order is looked for: the venue's clock is known to a second
 SEARCH = "Order/search"
 NEVER_ARRIVED = (
     f"never arrived: absent from the venue's orders for {sum(LOOK_WAITS_S):.0f} s after its outcome became unknown"
 )
+LONG_AGO = "never arrived: absent from the venue's orders, long after it could have been on its way"
 
 
 class Settler:
@@ -25,17 +27,23 @@ class Settler:
         self._rest, self._account_id, self._clock = rest, account_id, clock
 
     def settle(self, order: Order) -> OrderSettled | OrderUnknown:
-        """Takes 5 s to say that an order never arrived; OrderUnknown means: ask again, the venue could not be asked."""
+        """Takes 5 s to say that an order never arrived; OrderUnknown means: ask again, the venue could not be asked.
+
+        One look is enough for an order of long ago, which a restart or a sleep has left in doubt: meanwhile nothing
+        else is done in its market.
+        """
+        is_old = self._clock.now_ms() - order.nonce > LATE_MS
+        waits_s = LOOK_WAITS_S[:1] if is_old else LOOK_WAITS_S
         try:
-            for number, wait_s in enumerate(LOOK_WAITS_S):
+            for number, wait_s in enumerate(waits_s):
                 self._rest.pause(wait_s)
-                is_edge = number in (0, len(LOOK_WAITS_S) - 1)
+                is_edge = number in (0, len(waits_s) - 1)
                 row = self._find(order, SEARCH) or (self._find(order, SEARCH_OPEN) if is_edge else None)
                 if row is not None:
                     return self._from_row(order, row)
         except VenueUnavailable as e:
             return unknown(order, str(e), self._clock.now_ms())
-        return self._settled(order, None, OrderStatus.REJECTED, text=NEVER_ARRIVED)
+        return self._settled(order, None, OrderStatus.REJECTED, text=LONG_AGO if is_old else NEVER_ARRIVED)
 
     def _find(self, order: Order, what: str) -> shapes.OrderRow | None:
         """A repeat that was refused for its tag may be listed under it too: what was not refused counts first.
