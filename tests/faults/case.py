@@ -16,6 +16,7 @@ RECORD = "FAULTS_RECORD"  # a file to which each case adds a line
 SLACK_S = 0.5  # what reading the book and a machine with other work may add to a bound
 STRIKE_S = 8.0
 MODIFY = "Order/modify"
+LOOK_UP = "orderStatus"  # the first order after flat is a stop, which is looked for in the list
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -38,7 +39,8 @@ class Result(msgspec.Struct, frozen=True):
 
 def fit(row: Row, state: str) -> tuple[Variant, ...]:
     """The variants that can strike in this state: a request that is not made there cannot be spoilt."""
-    return tuple(v for v in row.variants if not any(f.args.get("action") == MODIFY and state == LEAVING for f in v))
+    never = {FLAT: {LOOK_UP}, HOLDING: set[str](), LEAVING: {MODIFY}}[state]
+    return tuple(v for v in row.variants if not any({f.args.get("action"), f.args.get("type")} & never for f in v))
 
 
 def run(stand: Stand, row: Row, state: str, variants: tuple[Variant, ...]) -> Result:
@@ -111,7 +113,7 @@ def outlast(stand: Stand, row: Row, state: str, variant: Variant, before: dict[s
     stand.clear()
     stand.hide(False)
     if state != LEAVING:
-        stand.await_protected()
+        stand.await_settled()  # protected, or closed when nothing would protect it
         stand.move(stand.target)
     stand.await_settled()
     finish(stand, state, cleaned, row)

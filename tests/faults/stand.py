@@ -119,9 +119,6 @@ class Stand:
         self.deal(change)
         self.await_settled()
 
-    def await_protected(self) -> None:
-        eventually(lambda: (now := self.watch.now()).held and now.guarded, AGREE_S, "a stop for what is held")
-
     def is_over(self) -> bool:
         now = self.watch.now()
         return not now.held and not now.loose

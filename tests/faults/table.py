@@ -196,7 +196,6 @@ TABLE: list[Row] = [
             venue("frozen_timestamp", last_updated=True),
             venue("stale_quotes", ms=1000),
             venue("ws_ping"),
-            venue("no_pings"),
             venue("stall", hub="market", for_s=0.5),
         ],
     ),
@@ -320,7 +319,7 @@ TABLE: list[Row] = [
         ],
         [],
     ),
-    *rows("venue", "rate budget spent", [venue("budget", cap=0)], [host("spend")]),
+    *rows("venue", "rate budget spent", [venue("budget", cap=0)], [host("spend")], hl_may_halt=True),
     *rows(
         "venue",
         "contract roll",
