@@ -1,6 +1,7 @@
 """The suite is tested too: planted bugs, each a small patch, and the runner that sees every one of them caught.
 
-A patch is a unified diff (`git diff -U1` makes one) under three lines of comment:
+A patch is a unified diff (`git diff -U0` makes one; a line of context where that is ambiguous) under three lines of
+comment:
 
     # What a programmer got wrong, in a sentence.
     # Breaks: P3
