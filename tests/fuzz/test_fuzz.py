@@ -65,7 +65,7 @@ def test_a_brain_that_believes_nonsense_is_found_out(monkeypatch: pytest.MonkeyP
 
 
 def test_a_dialect_that_lets_nonsense_through_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("venues.hyperliquid.frames._timely", lambda time_ms, now_ms: time_ms)
+    monkeypatch.setattr("venues.hyperliquid.frames.timely", lambda time_ms, now_ms: time_ms)
     with pytest.raises(Nonsense, match="absurd"):
         for seed in range(20):
             frames.play("hyperliquid", random.Random(seed), 2_000)

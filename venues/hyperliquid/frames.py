@@ -3,10 +3,8 @@
 `decode_frame` reads one frame; `FrameReader` adds the memory that drops what the venue sends twice.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -14,6 +12,7 @@ import msgspec
 from core.messages import AnyEvent, BarUpdate, OrderUpdate
 from core.model import Bar, Book, Fill, MarkPrice, OrderStatus, Quote, Side, Trade
 from runtime.dialect import BadFrame
+from venues.hyperliquid.numbers import AHEAD_MS_MAX, any_sign, not_negative, positive, timely
 from venues.hyperliquid.shapes import (
     CHANNELS,
     AckFrame,
@@ -34,7 +33,6 @@ from venues.hyperliquid.shapes import (
     decode_envelope,
 )
 
-AHEAD_MS_MAX = 24 * 3_600_000  # of the venue's time before ours: everything after it would look old
 BAR_MS_MAX = 8 * AHEAD_MS_MAX  # the longest are of a week
 
 GREETING = b"Websocket connection established."  # page 1.1: plain text, before any JSON
@@ -78,46 +76,6 @@ Decoded = tuple[tuple[AnyEvent, ...], Control | None]
 SIDES = {"B": Side.BUY, "A": Side.SELL}
 
 
-# --- numbers --------------------------------------------------------------------------------------------------------
-
-# Plain decimals below 10^12 with at most 20 places: no sign, exponent, NaN, blank or foreign digit gets through.
-_plain = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,20})?").fullmatch
-_signed = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,20})?").fullmatch
-
-
-@lru_cache(maxsize=8192)  # the same prices come again and again; keys are at most 33 characters
-def _known_positive(text: str) -> Decimal:
-    value = Decimal(text) if _plain(text) else None
-    if not value:
-        raise BadFrame("bad_number", f"{text[:40]!r} is not a plain positive number")
-    return value
-
-
-def _positive(text: str) -> Decimal:
-    if len(text) > 33:  # a long one is never put in the cache
-        raise BadFrame("bad_number", f"{len(text)} characters")
-    return _known_positive(text)
-
-
-def _not_negative(text: str) -> Decimal:
-    if not _plain(text):
-        raise BadFrame("bad_number", f"{text[:40]!r} is not a plain number")
-    return Decimal(text)
-
-
-def _any_sign(text: str) -> Decimal:
-    if not _signed(text):
-        raise BadFrame("bad_number", f"{text[:40]!r} is not a plain number")
-    return Decimal(text)
-
-
-def _timely(time_ms: int, now_ms: int) -> int:
-    """Raises BadFrame for a time beyond any error of our clock."""
-    if time_ms > now_ms + AHEAD_MS_MAX:
-        raise BadFrame("bad_time", f"{time_ms} is in the future")
-    return time_ms
-
-
 # --- frame by frame -------------------------------------------------------------------------------------------------
 
 
@@ -126,8 +84,8 @@ def _trades(frame: TradesFrame, now_ms: int, user: str | None) -> Decoded:
     events = []
     for t in frame.data:
         if t.time > limit_ms:
-            _timely(t.time, now_ms)
-        events.append(Trade(t.coin, _positive(t.px), _positive(t.sz), SIDES[t.side], t.tid, t.time, now_ms))
+            timely(t.time, now_ms)
+        events.append(Trade(t.coin, positive(t.px), positive(t.sz), SIDES[t.side], t.tid, t.time, now_ms))
     return tuple(events), None
 
 
@@ -136,11 +94,11 @@ def _bbo(frame: BboFrame, now_ms: int, user: str | None) -> Decoded:
     bid, ask = data.bbo
     quote = Quote(
         data.coin,
-        None if bid is None else _positive(bid.px),
-        None if bid is None else _positive(bid.sz),
-        None if ask is None else _positive(ask.px),
-        None if ask is None else _positive(ask.sz),
-        _timely(data.time, now_ms),
+        None if bid is None else positive(bid.px),
+        None if bid is None else positive(bid.sz),
+        None if ask is None else positive(ask.px),
+        None if ask is None else positive(ask.sz),
+        timely(data.time, now_ms),
         now_ms,
     )
     return (quote,), None
@@ -148,8 +106,8 @@ def _bbo(frame: BboFrame, now_ms: int, user: str | None) -> Decoded:
 
 def _book(frame: BookFrame, now_ms: int, user: str | None) -> Decoded:
     data = frame.data
-    bids, asks = (tuple((_positive(v.px), _positive(v.sz)) for v in side) for side in data.levels)
-    return (Book(data.coin, bids, asks, _timely(data.time, now_ms), now_ms),), None
+    bids, asks = (tuple((positive(v.px), positive(v.sz)) for v in side) for side in data.levels)
+    return (Book(data.coin, bids, asks, timely(data.time, now_ms), now_ms),), None
 
 
 def _candle(frame: CandleFrame, now_ms: int, user: str | None) -> Decoded:
@@ -158,10 +116,8 @@ def _candle(frame: CandleFrame, now_ms: int, user: str | None) -> Decoded:
 
 
 def _bar(row: WireCandle, now_ms: int) -> Bar:
-    _timely(row.t, now_ms)
-    bar = Bar(
-        row.t, row.T, _positive(row.o), _positive(row.h), _positive(row.l), _positive(row.c), _not_negative(row.v)
-    )
+    timely(row.t, now_ms)
+    bar = Bar(row.t, row.T, positive(row.o), positive(row.h), positive(row.l), positive(row.c), not_negative(row.v))
     is_ordered = bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
     if not is_ordered or not row.t <= row.T <= row.t + BAR_MS_MAX:
         raise BadFrame("bad_bar", "its prices or times contradict each other")
@@ -170,9 +126,9 @@ def _bar(row: WireCandle, now_ms: int) -> Bar:
 
 def _ctx(frame: CtxFrame, now_ms: int, user: str | None) -> Decoded:
     ctx = frame.data.ctx
-    oracle = None if ctx.oraclePx is None else _positive(ctx.oraclePx)
-    mid = None if ctx.midPx is None else _positive(ctx.midPx)
-    return (MarkPrice(frame.data.coin, _positive(ctx.markPx), oracle, mid, now_ms),), None
+    oracle = None if ctx.oraclePx is None else positive(ctx.oraclePx)
+    mid = None if ctx.midPx is None else positive(ctx.midPx)
+    return (MarkPrice(frame.data.coin, positive(ctx.markPx), oracle, mid, now_ms),), None
 
 
 def _user_fills(frame: UserFillsFrame, now_ms: int, user: str | None) -> Decoded:
@@ -193,16 +149,16 @@ def _fill(fill: WireFill, now_ms: int, user: str | None, is_snapshot: bool) -> F
     return Fill(
         symbol=fill.coin,
         side=SIDES[fill.side],
-        price=_positive(fill.px),
-        size=_positive(fill.sz),
-        fee=_any_sign(fill.fee),
-        closed_pnl=_any_sign(fill.closedPnl),
+        price=positive(fill.px),
+        size=positive(fill.sz),
+        fee=any_sign(fill.fee),
+        closed_pnl=any_sign(fill.closedPnl),
         order_id=fill.oid,
         client_id=fill.cloid,
         fill_id=f"{fill.time}:{fill.coin}:{fill.tid}",
-        time_ms=_timely(fill.time, now_ms),
+        time_ms=timely(fill.time, now_ms),
         received_ms=now_ms,
-        start_position=None if fill.startPosition is None else _any_sign(fill.startPosition),
+        start_position=None if fill.startPosition is None else any_sign(fill.startPosition),
         is_snapshot=is_snapshot,
         is_liquidation=liquidated is not None and user is not None and liquidated.lower() == user.lower(),
     )
@@ -244,8 +200,8 @@ def _order_updates(frame: OrderUpdatesFrame, now_ms: int, user: str | None) -> D
             client_id=row.order.cloid,
             status=order_status(row.status),
             venue_status=row.status[:64],
-            size_left=_not_negative(row.order.sz),
-            time_ms=_timely(row.statusTimestamp, now_ms),
+            size_left=not_negative(row.order.sz),
+            time_ms=timely(row.statusTimestamp, now_ms),
             received_ms=now_ms,
         )
         for row in frame.data
