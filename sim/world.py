@@ -28,7 +28,8 @@ from sim import world_faults
 from sim.invariants import check
 from sim.world_faults import SHORT, WHOLE, Day, Episode, draw_day
 from sim.world_kernel import BEGIN_MS, World
-from sim.world_process import DeathPoint, Disk, Process, ledger_rows
+from sim.world_process import DeathPoint, Process
+from sim.world_shell import Disk, ledger_rows
 from sim.world_types import Adapter, Ending, Fault, LogLine, Tape, Violation
 
 ADAPTERS = {"hyperliquid": "sim.world_hyperliquid", "topstepx": "sim.world_topstepx"}
