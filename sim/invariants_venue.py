@@ -300,10 +300,10 @@ def end_loose(
     for name in [name for name in place.loose_ms if name not in found]:
         since_ms = place.loose_ms.pop(name)
         verdict.looked_at += 1
-        lasted_ms = reading.fair.within(since_ms, now_ms)
+        lasted_ms = reading.hearing.within(since_ms, now_ms)
         if lasted_ms > bounds.loose_ms:
             verdict.say(
-                reading.fair.after(since_ms, bounds.loose_ms),
+                reading.hearing.after(since_ms, bounds.loose_ms),
                 f"P4 Only down: {symbol} {name} could open a position from {clock(reading.tape, since_ms)} for "
                 f"{lasted_ms} ms (the bot able to act)",
             )

@@ -108,6 +108,11 @@ class Reading:
         """The part of it in which no hand has moved what nobody has told the bot yet."""
         return self.able.minus(self.times("hand"))
 
+    @cached_property
+    def hearing(self) -> Times:
+        """The part of that in which no stream is mute: what one swallows, the next regular read tells."""
+        return self.fair.minus(self.times("mute"))
+
     def offset(self, offsets: list[tuple[int, int]], true_ms: int) -> int:
         at = bisect.bisect_right(offsets, (true_ms, FOREVER)) - 1
         return offsets[at][1] if at >= 0 else 0

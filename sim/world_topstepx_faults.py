@@ -114,6 +114,8 @@ class TopstepxFaults:
     def begin(self, fault: Fault) -> bool:
         if fault.for_ms:
             self._lasting[fault.kind] = fault.args
+            if fault.kind == "ts_silent_user_hub":
+                self._adapter.kernel.open_span("mute", "user hub")
         strike = self._strikes.get(fault.kind)
         struck = strike is None or strike(fault.args)
         if not struck:
@@ -124,6 +126,8 @@ class TopstepxFaults:
     def end(self, fault: Fault) -> None:
         if self._lasting.pop(fault.kind, None) is None:
             return
+        if fault.kind == "ts_silent_user_hub":
+            self._adapter.kernel.close_span("mute", "user hub")
         if fault.kind == "ts_lock_out":
             self._adapter.venue.lock(self._account, False)
         elif fault.kind == "ts_outside_position":
