@@ -50,7 +50,8 @@ def read_account(turn: Turn, reason: str, with_fills: bool = False) -> None:
     if not turn.rules.can_reduce_only:
         with_fills = with_fills or turn.state.gap_from_ms is not None
         since_ms = fills_from_ms(turn)
-    turn.act(ReadAccount(since_ms if with_fills else None, reason, is_urgent(turn)))
+    # where fills may have been missed a hand may have opened what nobody protects: that read must not wait for room
+    turn.act(ReadAccount(since_ms if with_fills else None, reason, with_fills or is_urgent(turn)))
 
 
 def fills_from_ms(turn: Turn) -> int:

@@ -278,3 +278,13 @@ def test_the_equity_of_a_venue_that_counts_open_profit_stays_as_it_is() -> None:
     eth = msgspec.structs.replace(position("1", "2000", "ETH", ""), multiplier=Decimal(1))
     assert of(Watch, desk.snapshot(positions=(eth,))) == []
     assert desk.state.outside == {} and desk.state.unmanaged == ("ETH",)
+
+
+def test_a_read_for_missed_fills_may_use_the_reserve_of_the_budget() -> None:
+    """A hand may have opened a position while the stream was away, and reads may have used up what they are allowed."""
+    desk = Desk()
+    desk.start()
+    desk.now_ms += 60_000
+    desk.feed(StreamDown(stream="market", error="gone", retry_s=0.0, attempt=1, received_ms=desk.now_ms))
+    asked = of(ReadAccount, desk.feed(StreamUp(stream="market", subscriptions=5, received_ms=desk.now_ms + 500)))
+    assert [(read.reason, read.is_urgent) for read in asked] == [("stream up", True)]
