@@ -28,6 +28,7 @@ from topstep_client import TopstepClient
 from venues.hyperliquid.signing import Signer
 
 ANSWERS_A_RUN = 400
+PLENTY = 10**9  # requests: else most reads would end at our own budget
 KEY = "0x" + "11" * 32
 ADDRESS = "0x19e7e376e7c213b7e7e7e46cc70a5dd086daff2a"  # of KEY
 TAG = "0x" + "1" * 32
@@ -143,8 +144,8 @@ class HyperliquidAsker(Asker):
         clock = ManualClock(self.now_ms)
         instruments = {"BTC": Instrument("BTC", 0, D("0.00001"), price_decimals=1, min_notional=D(10))}
         self.client = HyperliquidClient(
-            "http://127.0.0.1:9", Signer(KEY, mainnet=True), ADDRESS, clock=clock, budget=WeightBudget(clock),
-            instruments=instruments,
+            "http://127.0.0.1:9", Signer(KEY, mainnet=True), ADDRESS, clock=clock,
+            budget=WeightBudget(clock, capacity=PLENTY), instruments=instruments,
         )  # fmt: skip
         self.clock = clock
         self.memory = Memory(rng, seeds.retimed(seeds.hyperliquid_answers(), self.now_ms), _info_kind)
@@ -199,6 +200,7 @@ class TopstepAsker(Asker):
             "http://127.0.0.1:9", topstep_answers.USER, topstep_answers.KEY, topstep_answers.ACCOUNT, clock=self.clock,
             symbols=["MGC", "MNQ"],
         )  # fmt: skip
+        client._limits.rest = client._limits.bars = WeightBudget(self.clock, capacity=PLENTY)
         client._rest.warm = client._rest._session = self.memory  # type: ignore[assignment]
         for row in topstep_answers.CONTRACTS[:3]:
             client._book.learn([msgspec.convert(row, _contract(), strict=False)])
