@@ -125,6 +125,7 @@ def show(reports: list[Report], arguments: argparse.Namespace, took_s: float, mu
         "killed with an order in flight": sum(r.in_flight_at_kill for r in reports),
         "orders written": sum(r.orders for r in reports),
         "fills at the venue": sum(r.fills for r in reports),
+        "positions opened by a left-over order while no bot was there": sum(r.unattended for r in reports),
         "moves of a stop at the venue": sum(r.stop_moves for r in reports),
         "restarts whose memory was compared": sum(r.compared for r in reports),
         "journal lines": sum(r.lines for r in reports),

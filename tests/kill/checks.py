@@ -6,6 +6,7 @@ Nothing of the bot's insides is trusted. Each check returns its violations, each
 import contextlib
 import sqlite3
 from collections import Counter
+from collections.abc import Collection
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -133,7 +134,7 @@ def check_protected(naked: Spans, doubted: Spans, loose: Spans, slack_ms: int) -
 # --- P3, P4, P6: orders ---------------------------------------------------------------------------------------------
 
 
-def check_orders(venue: Venue, record: Record) -> list[str]:
+def check_orders(venue: Venue, record: Record, lives: list[Life]) -> list[str]:
     sent = Counter(venue.sent_ids())
     bad = [f"P3 once: {client_id} was sent {count} times" for client_id, count in sent.items() if count > 1]
     bad += [f"P6 written first: {client_id} was sent and is not in the journal" for client_id in sent - known(record)]
@@ -142,15 +143,41 @@ def check_orders(venue: Venue, record: Record) -> list[str]:
         f"P3 once: {ORDERS_A_SECOND} orders within {after - before} ms at {after}"
         for before, after in zip(times, times[ORDERS_A_SECOND - 1 :], strict=False) if after - before < 1_000
     ][:1]  # fmt: skip
-    return bad + check_only_down(venue.fills(), venue.orders(), record, venue.size)
+    unattended = unattended_fills(venue, record, lives)
+    return bad + check_only_down(venue.fills(), venue.orders(), record, venue.size, unattended)
+
+
+def unattended_fills(venue: Venue, record: Record, lives: list[Life]) -> set[str]:
+    return {fill_id for fill_id, at_ms in venue.fill_times().items() if not is_attended(at_ms, lives, record)}
+
+
+def count_unattended(venue: Venue, record: Record, lives: list[Life]) -> int:
+    """Openings that `check_orders` lets pass."""
+    fills, orders, size = venue.fills(), venue.orders(), venue.size
+    passed = check_only_down(fills, orders, record, size, unattended_fills(venue, record, lives))
+    return len(check_only_down(fills, orders, record, size)) - len(passed)
+
+
+def is_attended(at_ms: int, lives: list[Life], record: Record) -> bool:
+    """Whether a bot was running then, and had been for a moment: long enough to have withdrawn what is left over."""
+    return any(
+        began_ms + LOOSE_MS_MAX < at_ms <= life.ended_ms
+        for life in lives for began_ms in record.started_ms if life.spawned_ms <= began_ms <= life.ended_ms
+    )  # fmt: skip
 
 
 def known(record: Record) -> "Counter[str]":
     return Counter(dict.fromkeys(record.purposes, 1_000))
 
 
-def check_only_down(fills: list[VenueFill], orders: list[VenueOrder], record: Record, size: Decimal) -> list[str]:
-    """Entries open, up to the size asked for; everything else of ours only reduces."""
+def check_only_down(
+    fills: list[VenueFill], orders: list[VenueOrder], record: Record, size: Decimal, unattended: Collection[str] = ()
+) -> list[str]:
+    """Entries open, up to the size asked for; everything else of ours only reduces.
+
+    `unattended`: fills while no bot was there. Two orders that nothing links at the venue (stop and target of an
+    account without brackets) may both fill then, and the second opens: nobody can be blamed for that but their pair.
+    """
     tags = {order.order_id: order.client_id or "" for order in orders}
     bad, held, opened_by = [], Decimal(0), None
     for fill in fills:
@@ -158,7 +185,8 @@ def check_only_down(fills: list[VenueFill], orders: list[VenueOrder], record: Re
         is_entry = record.purposes.get(tags.get(fill.order_id, "")) is Purpose.ENTRY
         if is_entry and (abs(held) > size or (before != 0 and opened_by != fill.order_id)):
             bad.append(f"P3 once: entry {fill.order_id} took {before} to {held}")
-        if not is_entry and (abs(held) >= abs(before) or held * before < 0):
+        opens = abs(held) >= abs(before) or held * before < 0
+        if not is_entry and opens and fill.fill_id not in unattended:
             bad.append(f"P4 only down: order {fill.order_id} took {before} to {held}")
         opened_by = fill.order_id if is_entry else opened_by
     return bad

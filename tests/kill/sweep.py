@@ -29,6 +29,7 @@ class Report(msgspec.Struct):
     in_flight_at_kill: int = 0  # an order of ours had no final answer yet
     orders: int = 0
     fills: int = 0
+    unattended: int = 0  # openings by an order left over, while no bot was there to withdraw it
     stop_moves: int = 0
     compared: int = 0  # restarts whose memory could be compared with what the dead one knew
     lines: int = 0  # of the journal
@@ -65,7 +66,8 @@ def judge(one: Day, venue: Venue, day: int, slack_ms: int) -> Report:
     by_place, missed = count_places(killed)
     states = [life.death.state for life in killed if life.death and life.death.state]
     bad = [
-        *checks.check_protected(naked, doubted, loose, slack_ms), *checks.check_orders(venue, record), *trail, *memory,
+        *checks.check_protected(naked, doubted, loose, slack_ms), *checks.check_orders(venue, record, one.lives),
+        *trail, *memory,
         *checks.check_ledger(one.logs, venue, record), *checks.check_replays(one.logs),
         *checks.check_end(one.lives, one.logs, venue, record, moments[-1]),
     ]  # fmt: skip
@@ -73,7 +75,7 @@ def judge(one: Day, venue: Venue, day: int, slack_ms: int) -> Report:
         venue=one.name, day=day, naked=naked, doubted=doubted, loose=loose, kills=len(killed), by_place=by_place,
         missed=missed, open_at_kill=sum(at(moments, life.ended_ms).held != 0 for life in killed),
         in_flight_at_kill=sum(map(has_in_air, states)), orders=len(record.purposes), fills=len(venue.fills()),
-        stop_moves=moved, compared=compared, lines=record.lines, struck=venue.struck(), bad=bad,
+        unattended=checks.count_unattended(venue, record, one.lives), stop_moves=moved, compared=compared, lines=record.lines, struck=venue.struck(), bad=bad,
     )  # fmt: skip
 
 

@@ -59,6 +59,16 @@ def test_only_entries_open(fills: list[VenueFill], bad: str) -> None:
     assert bool(found) == bool(bad) and all(text.startswith(bad) for text in found)
 
 
+def test_an_order_may_open_while_nobody_is_there() -> None:
+    orders, record = [VenueOrder(9, "x", None, "")], checks.Record(purposes={"x": Purpose.TARGET})
+    assert checks.check_only_down([fill(1, 9, "BUY", "2")], orders, record, D(2), {"1"}) == []
+    assert len(checks.check_only_down([fill(1, 9, "BUY", "2")], orders, record, D(2), {"2"})) == 1
+    record.started_ms = [1_500]
+    assert checks.is_attended(12_000, [Life(1, "random", "fair", 1_000, 20_000)], record)
+    assert not checks.is_attended(2_000, [Life(1, "random", "fair", 1_000, 20_000)], record)
+    assert not checks.is_attended(21_000, [Life(1, "random", "fair", 1_000, 20_000)], record)
+
+
 def test_a_stop_that_loosens_is_seen() -> None:
     def moments(*levels: str | None) -> list[Moment]:
         return [Moment(i, D(-2), None if level is None else D(level), False) for i, level in enumerate(levels)]

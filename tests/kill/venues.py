@@ -12,6 +12,7 @@ from sim.topstepx_sim import TopstepxSim
 from sim.topstepx_types import OrderType, Status
 from tests.kill.market import Move
 from venues.hyperliquid.signing import Signer
+from venues.topstepx.numbers import millis
 
 KEY = "0x" + "5e" * 32
 ACCOUNT = Signer(KEY, mainnet=False).address
@@ -67,6 +68,9 @@ class Venue(Protocol):
         """Every change so far, oldest first."""
 
     def fills(self) -> list[VenueFill]: ...
+
+    def fill_times(self) -> dict[str, int]:
+        """UTC milliseconds of each fill, by its id."""
 
     def orders(self) -> list[VenueOrder]: ...
 
@@ -164,6 +168,9 @@ class Hyperliquid:
             for row in self.sim.fills(ACCOUNT)
         ]  # fmt: skip
 
+    def fill_times(self) -> dict[str, int]:
+        return {f"{row['time']}:{row['coin']}:{row['tid']}": row["time"] for row in self.sim.fills(ACCOUNT)}
+
     def orders(self) -> list[VenueOrder]:
         rows = {row["order"]["oid"]: row for row in self.sim.history(ACCOUNT)}  # the newest word on each
         return [VenueOrder(oid, row["order"].get("cloid"), None, row["status"]) for oid, row in rows.items()]
@@ -237,6 +244,9 @@ class Topstepx:
             )
             for row in self.sim.trades()
         ]  # fmt: skip
+
+    def fill_times(self) -> dict[str, int]:
+        return {str(row["id"]): millis(row["creationTimestamp"]) for row in self.sim.trades()}
 
     def orders(self) -> list[VenueOrder]:
         return [
