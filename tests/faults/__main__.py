@@ -101,7 +101,7 @@ def table(results: list[Any]) -> str:
         when=time.strftime("%Y-%m-%d", time.gmtime()), machine=machine(), cases=len(found),
         variants=sum(r["variants"] for r in results), strikes=sum(sum(r["struck"].values()) for r in results),
         kinds=len({name for r in results for name in r["struck"]}), slack=SLACK_S,
-        failed=f"{len(missing)} failed." if missing else "none failed.",
+        failed=f"{len(missing)} failed or were not run." if missing else "none failed.",
     )  # fmt: skip
     lines = [line(row, state, found.get((row.name, row.venue, state))) for row, state in wanted]
     absent = [f"| {one.name} | {one.venue} | | | {one.why} | | | |" for one in ABSENT]
@@ -110,14 +110,15 @@ def table(results: list[Any]) -> str:
 
 def line(row: Row, state: str, result: Any) -> str:
     if result is None:
-        return f"| {row.name} | {row.venue} | {state} | | {row.must} | **failed** | | |"
+        return f"| {row.name} | {row.venue} | {state} | | {row.must} | **no result** | | |"
     values = (result[key] for key in ("naked_s", "blind_s", "agree_s"))
     numbers = " | ".join("not asked" if value is None else f"{value:.2f}" for value in values)
     return f"| {row.name} | {row.venue} | {state} | {result['variants']} | {row.must} | {numbers} |"
 
 
 def machine() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    load = f", load average {os.getloadavg()[2]:.0f}" if hasattr(os, "getloadavg") else ""  # of a quarter of an hour
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{load}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":
