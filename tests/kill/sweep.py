@@ -75,7 +75,8 @@ def judge(one: Day, venue: Venue, day: int, slack_ms: int) -> Report:
         venue=one.name, day=day, naked=naked, doubted=doubted, loose=loose, kills=len(killed), by_place=by_place,
         missed=missed, open_at_kill=sum(at(moments, life.ended_ms).held != 0 for life in killed),
         in_flight_at_kill=sum(map(has_in_air, states)), orders=len(record.purposes), fills=len(venue.fills()),
-        unattended=checks.count_unattended(venue, record, one.lives), stop_moves=moved, compared=compared, lines=record.lines, struck=venue.struck(), bad=bad,
+        unattended=checks.count_unattended(venue, record, one.lives), stop_moves=moved, compared=compared,
+        lines=record.lines, struck=venue.struck(), bad=bad,
     )  # fmt: skip
 
 
