@@ -201,7 +201,16 @@ TABLE: list[Row] = [
     ),
     # --- HTTP
     *rows("http", "429", http_hl("http_429"), http_ts("http_429", retry_after=1)),
-    *rows("http", "429 for a minute", [venue("http_429")], [venue("http_429")], dwell_s=60.0, hides=True, is_long=True),
+    *rows(
+        "http",
+        "429 for a minute",
+        [venue("http_429")],
+        [venue("http_429")],
+        dwell_s=60.0,
+        hides=True,
+        is_long=True,
+        ts_may_halt=True,
+    ),
     *rows(
         "http",
         "5xx",
