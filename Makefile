@@ -14,7 +14,7 @@ N ?= 500
 COUNT ?= 1000000
 KEEP = $(BIN)/python -m benchmarks.reliability
 
-.PHONY: run test check lint collect bench soak simulate faults kill fuzz mutants sim clean
+.PHONY: run test check lint collect bench soak simulate faults kill fuzz mutants audit sim clean
 # Tests start hundreds of processes; each would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -65,6 +65,11 @@ mutants: $(VENV)/dev.ok
 soak: $(VENV)/run.ok
 	$(KEEP) soak-$(VENUE) -- $(BIN)/python -m benchmarks.soak --venue $(VENUE) --hours $(HOURS) $(ARGS)
 
+# Known weaknesses of what is installed, where their list can be reached; the pins in any case.
+audit: $(VENV)/dev.ok
+	@test -x $(VENV)-audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; }
+	$(KEEP) audit -- $(BIN)/python scripts/audit_dependencies.py --pip-audit $(VENV)-audit/bin/pip-audit
+
 sim: $(VENV)/run.ok
 	$(BIN)/python -m sim --venue $(VENUE) --port 9000 $(ARGS)
 
@@ -72,17 +77,17 @@ check: $(VENV)/run.ok
 	$(BIN)/python trading_bot.py $(ARGS) check
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/run.ok: requirements.txt
+$(VENV)/run.ok: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; if it is elsewhere: make run PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python 3.11 or newer is needed, this is ' + sys.version.split()[0])"
 	@echo "Setting up $(VENV) with $(PYTHON) (once, about half a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) -r requirements.txt
+	@$(PIP) --require-hashes -r requirements.lock
 	@touch $@
 
-$(VENV)/dev.ok: $(VENV)/run.ok requirements-dev.txt
+$(VENV)/dev.ok: $(VENV)/run.ok requirements-dev.lock
 	@echo "Adding what the tests need ..."
-	@$(PIP) -r requirements-dev.txt
+	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
