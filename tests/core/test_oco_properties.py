@@ -34,7 +34,8 @@ from core.messages import (
     Tick,
     WorkingOrders,
 )
-from core.model import Order, OrderType, Purpose, Side, Trade
+from core.model import Order, OrderStatus, OrderType, Purpose, Side, Trade
+from core.oco import BRIDGE_MS
 from core.positions import held
 from core.rules import Rules
 from core.signals import Signal
@@ -44,6 +45,8 @@ from tests.core.world import T0, D
 
 TICK_MS = 200
 Program = list[tuple[str, int]]
+
+DOUBTFUL = (OrderStatus.SENT, OrderStatus.UNKNOWN)
 
 
 class World:
@@ -115,7 +118,10 @@ class World:
         assert order.size == position.size, "P4: not what is held"
         exits = [r for r in others if r.purpose is Purpose.EXIT]
         assert not exits or action.purpose is not Purpose.EXIT, "P3: two closes in the air"
-        assert all(r.order.side is position.side for r in exits), "a stop that could outlive the position"
+        closing = [r for r in exits if r.order.side is not position.side]
+        doubtful = [r for r in closing if r.status in DOUBTFUL and self.now_ms - r.sent_ms >= BRIDGE_MS]
+        assert closing == doubtful, "a stop that could outlive the position"
+        assert not closing or (action.purpose is Purpose.STOP and "exit_bridged" in self.notes)
         alike = [r for r in others if r.purpose is action.purpose and r.cancel_ms is None]
         assert not alike, "a second order of the same kind"
         if action.purpose is Purpose.EXIT and "exit_unconfirmed" not in self.notes:

@@ -15,7 +15,11 @@ def test_a_dry_run_trades_on_paper(gateway: TopstepxSim, tmp_path: Path, monkeyp
     changes = {"network": "live", "dry_run": True, "account": account, "markets": [market(ENTER)]}
     changes |= {"market_hub_url": gateway.market_hub_url, "user_hub_url": gateway.user_hub_url}
     running = BotThread(tmp_path, config(gateway, **changes), monkeypatch).start()
-    gateway.move(MGC, "4101")
+    for _ in range(4):  # a bar that closes before the bot may enter is followed by another
+        gateway.move(MGC, "4101")
+        if running.log.comes("protected ", 1, within_s=2.5):
+            break
+        gateway.move(MGC, "4100")
     running.log.wait("protected ")
     gateway.move(MGC, "4113")
     line = running.log.wait("position_closed")
