@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sim.__main__ import clock_us
 from sim.server import SimServer
 from sim.topstepx_sim import TopstepxSim
 from tests.e2e import futures
@@ -85,6 +86,14 @@ def process(sim: SimServer, tmp_path: Path) -> Iterator[Callable[..., BotProcess
 @pytest.fixture
 def gateway() -> Iterator[TopstepxSim]:
     with TopstepxSim(seed=1) as server:
+        server.move("MGC", "4100")
+        yield server
+
+
+@pytest.fixture
+def noon_gateway() -> Iterator[TopstepxSim]:
+    """Where it is noon in Chicago on a trading day: a bot of the live network keeps the exchange's hours."""
+    with TopstepxSim(seed=1, clock_us=clock_us("2026-11-24T12:00:00-06:00")) as server:
         server.move("MGC", "4100")
         yield server
 

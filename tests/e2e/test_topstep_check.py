@@ -174,8 +174,9 @@ def test_without_a_login(lively: Lively, check: Check, tmp_path: Path) -> None:
 
 
 def test_brackets_the_venue_has_refused_are_remembered(
-    gateway: TopstepxSim, check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    noon_gateway: TopstepxSim, check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gateway = noon_gateway
     gateway.set_brackets("position")
     rules = {"network": "live", "dry_run": False, "account": str(gateway.practice_id), "prop_rules": None}
     monkeypatch.setenv("TOPSTEPX_USERNAME", "demo")

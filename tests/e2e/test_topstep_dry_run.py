@@ -14,6 +14,7 @@ def test_a_dry_run_trades_on_paper(gateway: TopstepxSim, tmp_path: Path, monkeyp
     account = gateway.call(lambda server: server.venue.book.accounts[gateway.practice_id].name)
     changes = {"network": "live", "dry_run": True, "account": account, "markets": [market(ENTER)]}
     changes |= {"market_hub_url": gateway.market_hub_url, "user_hub_url": gateway.user_hub_url}
+    monkeypatch.setattr("config.rules._hours", lambda settings: None)  # whatever the time in Chicago
     running = BotThread(tmp_path, config(gateway, **changes), monkeypatch).start()
     for _ in range(4):  # a bar that closes before the bot may enter is followed by another
         gateway.move(MGC, "4101")

@@ -8,11 +8,11 @@ import pytest
 
 import wiring
 from runtime.budget import WeightBudget
-from tests.e2e.conftest import bot, desk, gateway, own_world, sim
+from tests.e2e.conftest import bot, desk, gateway, noon_gateway, own_world, sim
 from tests.faults.row import Variant
 from tests.faults.stand import FutureStand, PerpetualStand, Stand, Unlimited
 
-__all__ = ["bot", "desk", "gateway", "own_world", "sim"]
+__all__ = ["bot", "desk", "gateway", "noon_gateway", "own_world", "sim"]
 
 MakeStand = Callable[[str, Variant], AbstractContextManager[Stand]]
 

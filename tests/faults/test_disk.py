@@ -71,7 +71,7 @@ def program(
     made: list[Program] = []
 
     def make(venue: str) -> Program:
-        sim: Any = request.getfixturevalue("sim" if venue == HYPERLIQUID else "gateway")
+        sim: Any = request.getfixturevalue("sim" if venue == HYPERLIQUID else "noon_gateway")
         monkeypatch.setenv("TOPSTEPX_USERNAME", TopstepxSim.user)
         monkeypatch.setenv("TOPSTEPX_API_KEY", TopstepxSim.api_key)
         made.append(Program(sim, tmp_path))
