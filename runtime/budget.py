@@ -60,6 +60,10 @@ class WeightBudget:
         with self._lock:
             self._held_until_ms = max(self._held_until_ms, self._clock.now_ms() + int(delay_s * 1000))
 
+    def is_held(self) -> bool:
+        with self._lock:
+            return self._clock.now_ms() < self._held_until_ms
+
     def take(self, weight: int, stop: threading.Event, *, urgent: bool = False) -> None:
         """Spend `weight` on a read, waiting for room if need be.
 

@@ -367,6 +367,21 @@ def test_429_holds_every_read_for_the_window(mocked, clock: ManualClock, headers
     client.working_orders()
 
 
+def test_a_429_during_the_hold_makes_it_no_longer(mocked, clock: ManualClock):
+    """What an exit waits for is asked all the same, and refused: the window passes nevertheless."""
+    client, answers = ready(mocked, clock)
+    answers.answers["Order/searchOpen"] = Http(429)
+    client.hurry(True)
+    for _ in range(3):
+        with pytest.raises(VenueUnavailable, match="429"):
+            client.working_orders()
+        clock.advance(15_000)
+    client.hurry(False)
+    answers.answers["Order/searchOpen"] = BASICS["Order/searchOpen"]
+    clock.advance(15_000)
+    client.working_orders()
+
+
 def test_429_on_bars_holds_bars_alone(mocked, clock: ManualClock):
     client, answers = ready(mocked, clock)
     answers.answers["History/retrieveBars"] = Http(429)

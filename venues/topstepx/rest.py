@@ -79,10 +79,14 @@ class RequestLimits:
         return self.bars if what == BARS else self.rest
 
     def hold(self, what: str, retry_s: float | None) -> float:
-        """The venue said 429: no reads for as long as it asks, or for the length of the window (page 1.5)."""
+        """The venue said 429: no reads for as long as it asks, or for the length of the window (page 1.5).
+
+        Orders and urgent reads go on meanwhile; that they are refused too is no news, and makes it no longer.
+        """
         window_s = 30.0 if what == BARS else 60.0
         held_s = min(retry_s or window_s, window_s)
-        self.of(what).hold(held_s)
+        if not self.of(what).is_held():
+            self.of(what).hold(held_s)
         return held_s
 
 
