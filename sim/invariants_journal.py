@@ -89,6 +89,10 @@ def nearest_ahead_ms(reading: Reading, bounds: Bounds, true_ms: int, wanted_ms: 
 # --- P6 ---------------------------------------------------------------------------------------------------------------
 
 
+JOURNAL_AGAIN_MS = 2_500  # the disk has room again: until the bot has tried
+LANE_MS = 1_000  # what was decided before may have waited for a lane
+
+
 def p6_written_first(reading: Reading, bounds: Bounds) -> Verdict:
     """Every order that left stands in the journal before it left; every fill of the venue is in the ledger, once."""
     verdict = Verdict("P6_written_first")
@@ -136,7 +140,7 @@ def judge_written(
     if end is not None and end <= request.journal_bytes:
         return
     at = f"{kind} {name} left at {clock(reading.tape, request.sent_ms)}"
-    if end is None and request.sent_ms in gaps(reading, request.run):
+    if request.sent_ms in gaps(reading, request.run):
         if reading.purpose(str(name)) is not Purpose.ENTRY:
             return  # a full disk keeps nobody in a position (design section 3)
         verdict.say(request.sent_ms, f"P6 Written first: entry {name} left while the disk was full")
@@ -147,12 +151,15 @@ def judge_written(
 
 def gaps(reading: Reading, run: int) -> Times:
     """When the disk took no lines of this run: from a torn write, or a full disk, until the journal was restored."""
-    stretches = list(reading.times("disk_full").parts)
     restored = [line.true_ms for line in reading.lines if isinstance(line.item, JournalRestored) and line.run == run]
+    stretches = []
+    for from_ms, to_ms in reading.times("disk_full").parts:
+        later = (true_ms for true_ms in restored if true_ms >= from_ms)
+        stretches.append((from_ms, max(to_ms, min(next(later, to_ms) + LANE_MS, to_ms + JOURNAL_AGAIN_MS))))
     for part in reading.tape.written:
         if part.torn and part.run == run:
             later = (true_ms for true_ms in restored if true_ms >= part.true_ms)
-            stretches.append((part.true_ms, next(later, reading.tape.end_ms) + 1_000))  # what waited for a lane
+            stretches.append((part.true_ms, next(later, reading.tape.end_ms) + LANE_MS))
     return Times(stretches)
 
 
@@ -165,6 +172,8 @@ def judge_ledger(reading: Reading, verdict: Verdict) -> None:
             verdict.say(tape.end_ms, f"P6 Written first: fill {fill_id} is in the ledger twice")
         booked[fill_id] = size
     for fill in tape.fills:
+        if fill.true_ms > tape.end_ms:
+            continue  # an order was on its way when the last bot ended: nobody is there to hear of it
         verdict.looked_at += 1
         size = booked.pop(fill.fill_id, ZERO)
         if size != fill.size:

@@ -8,7 +8,7 @@ import msgspec
 
 from core.model import ZERO, OrderStatus, Purpose, Side
 from sim.verdict import Bounds, Verdict
-from sim.world_read import OUR_ID, Reading, clock, is_closing, is_working, side_of
+from sim.world_read import OUR_ID, Reading, acts, clock, is_closing, is_working, side_of
 from sim.world_types import Exchange, VenueFill, VenueOrder
 
 AWAY = frozenset({"lost", "refused"})  # fates of a request that the venue has never seen
@@ -242,7 +242,7 @@ def judge_closes(reading: Reading, bounds: Bounds, verdict: Verdict) -> None:
         outside_ms = doings.get(news.symbol)
         if outside_ms is not None and reading.able.within(outside_ms, news.true_ms) <= bounds.race_ms:
             continue  # a hand, or the venue, was at it too: what comes of that is protected like any position
-        if news.true_ms in reading.times("hand"):
+        if news.true_ms in reading.times("hand") or came_late(reading, bounds, news.client_id):
             continue
         text = (
             f"{news.symbol} at {clock(reading.tape, news.true_ms)}: {purpose.value} {news.client_id} (order "
@@ -259,7 +259,18 @@ def was_announced(reading: Reading, fill: VenueFill) -> bool:
     said = ("exit_unconfirmed", "venue_did_not_fill")
     slow = reading.times("slow", "rest_down", "venue_down", "asleep", "mute")
     near = any(line.name in said and 0 <= fill.true_ms - line.true_ms <= 8_000 for line in reading.tape.log)
-    return near or slow.touches(fill.true_ms - 5_000, fill.true_ms)
+    nobody_there = (
+        reading.able.within(fill.true_ms - 1_000, fill.true_ms) < 500
+    )  # a stop and a target that no one links
+    return near or nobody_there or slow.touches(fill.true_ms - 5_000, fill.true_ms)
+
+
+def came_late(reading: Reading, bounds: Bounds, client_id: str | None) -> bool:
+    """Whether the network has kept the order for longer than anybody can wait for it to be known."""
+    for request in reading.tape.requests:
+        if ("place", client_id) in acts(request):
+            return (request.arrived_ms or request.sent_ms) - request.sent_ms > bounds.late_ms
+    return False
 
 
 def is_repaired(reading: Reading, bounds: Bounds, fill: VenueFill) -> bool:
@@ -323,6 +334,8 @@ def judge_levels(reading: Reading, verdict: Verdict) -> None:
             continue
         if isinstance(news, VenueOrder) and news.status is OrderStatus.FILLED:
             continue  # its fill comes next
+        if isinstance(news, VenueFill) and is_followed(reading, news):
+            continue  # by more of the same order at once
         levels = [o.trigger_price for o in place.stops() if o.trigger_price is not None]
         if not levels:
             continue
@@ -352,6 +365,13 @@ def is_passing(reading: Reading, news: VenueOrder | VenueFill, level: Decimal, s
     if any(o.is_stop and is_working(o) and o.trigger_price and sign * (o.trigger_price - level) >= 0 for o in soon):
         return True
     return any(of == news.symbol and -2_000 <= ms - news.true_ms <= 3_000 for ms, of in ways_out(reading))
+
+
+def is_followed(reading: Reading, fill: VenueFill) -> bool:
+    return any(
+        other.order_id == fill.order_id and other.true_ms == fill.true_ms and abs(other.before) < abs(fill.before)
+        for other in reading.tape.fills
+    )
 
 
 def is_new_position(reading: Reading, news: VenueOrder | VenueFill) -> bool:

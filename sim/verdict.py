@@ -14,6 +14,7 @@ class Bounds(msgspec.Struct, frozen=True):
     loose_ms: int = 6_000  # an order that would open a position may work for so long
     repair_ms: int = 6_000  # P4: until a position that was turned round is gone again
     race_ms: int = 5_000  # after a hand's or the venue's doing the bot may be at cross-purposes with it for so long
+    late_ms: int = 10_000  # P4: an answer is waited for 5 s, then the order is looked for 5 s (page 2.6 of TopstepX)
     agree_ms: int = 30_000  # P7
     touch_ms: int = 4_000  # P8: from a touch to the way out
     touch_ticks: int = 6  # so far beyond a level a trade must be, before it counts as a touch for certain
