@@ -21,7 +21,7 @@ from core.messages import (
     RequestBudget,
     WorkingOrders,
 )
-from core.model import Bar, Fill, Instrument, Order
+from core.model import Bar, Fill, Instrument, Order, OrderType
 from runtime.budget import WeightBudget
 from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable, believed
@@ -130,6 +130,7 @@ class HyperliquidClient:
             orders=orders,
             requested_ms=requested_ms,
             time_ms=state.time,
+            requests_left=max(0, self._budget.capacity - self._budget.used()),
         )
         return believed(snapshot, self._offset_ms)
 
@@ -227,6 +228,9 @@ class HyperliquidClient:
         self._marks_ms = self._clock.now_ms()
         return checked("metaAndAssetCtxs", info.marks_of, both)
 
+    def remember_left(self, left: int, at_ms: int) -> None:
+        """Nothing: each start supposes SPENT_BEFORE, which `left` had counted too."""
+
     def request_budget(self) -> RequestBudget:
         limit = self._ask("userRateLimit", info.RateLimit)
         return RequestBudget(received_ms=self._clock.now_ms(), used=limit.nRequestsUsed, cap=limit.nRequestsCap)
@@ -301,8 +305,9 @@ class HyperliquidClient:
 
     def submit(self, order: Order, presigned: bytes | None = None) -> OrderAnswer:
         body = presigned if presigned is not None else self.presign(order)
+        is_exit = order.reduce_only and order.type is not OrderType.STOP
         try:
-            answer = self._rest.exchange(body)
+            answer = self._rest.exchange(body, timeout_s=None if is_exit else self._timeouts.bare_s)
         except NETWORK_ERRORS as e:
             return wire.unknown(order, network_text(e), self._clock.now_ms())
         return wire.order_answer(order, answer.status, answer.body, self._clock.now_ms())

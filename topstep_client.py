@@ -172,7 +172,7 @@ class TopstepClient:
             balance=balance,
             has_open_pnl=False,
             can_trade=row.canTrade,
-            requests_left=max(0, self._limits.rest.capacity - self._limits.rest.used()),
+            requests_left=self._limits.left(),
         )
         return believed(snapshot, self._offset.middle_ms)
 
@@ -285,6 +285,9 @@ class TopstepClient:
         offset_ms = (low_ms + high_ms) // 2
         measured = ClockOffset(received_ms=after_ms, offset_ms=offset_ms, round_trip_ms=high_ms - low_ms)
         return believed(measured, 0)
+
+    def remember_left(self, left: int, at_ms: int) -> None:
+        self._limits.rest.remember(left, at_ms)
 
     def request_budget(self) -> RequestBudget | None:
         """None: the venue counts requests in a window, which RequestLimits keeps, and orders are not used up."""

@@ -319,6 +319,7 @@ def take_over(folder: Path, rules: Rules, kit: wiring.Kit) -> State:
         log.warning(line("ledger_failed", {"error": str(e), "rows_lost": len(restored.rows)}))
     text = restored.why_fresh or "state taken over from the journal"
     log.info(line("restored", {"events": restored.events}, text))
+    wiring.remember_left(kit.client(), restored.state)
     return restored.state
 
 

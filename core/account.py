@@ -1,7 +1,7 @@
 """News of the account as a whole: locked or not, what it holds by the stream's word, and a contract that has rolled."""
 
 from core import holdings, orders, records
-from core.messages import RESTART, AccountUpdate, CloseContract, ContractRolled, PositionUpdate, Stop
+from core.messages import RESTART, AccountUpdate, ContractRolled, PositionUpdate, Stop
 from core.model import ZERO
 from core.positions import held
 from core.turn import Turn
@@ -91,16 +91,3 @@ def leave_for_roll(turn: Turn) -> None:
     turn.set(rolled=(), halted="contract rolled")  # said once
     turn.note("INFO", "restart", symbols=",".join(rolled), reason="contract rolled")
     turn.act(Stop(RESTART, "contract rolled"))
-
-
-def close_at_venue(turn: Turn, symbol: str) -> None:
-    """The old month takes no orders any more, with a position in it: closing by contract needs none (page 2.9)."""
-    market = turn.market(symbol)
-    if market.position is None or market.exit_reason is None:
-        return
-    contract_id, reason = turn.market_rules(symbol).instrument.contract_id, market.exit_reason.value
-    turn.act(CloseContract(symbol, contract_id, reason))
-    turn.note(
-        "WARNING", "leaving", symbol=symbol, reason=reason, notify=True,
-        text="its contract takes no orders: the venue is asked to close what is held",
-    )  # fmt: skip

@@ -10,6 +10,7 @@ from core import (
     account,
     guard,
     lifecycle,
+    oco,
     orders,
     positions,
     prices,
@@ -66,6 +67,8 @@ KEY_DAYS_MIN = 14
 # After a read of the account that failed: a position opened meanwhile waits for its stop. Each may be three requests.
 ACCOUNT_AGAIN_MS = 1_500
 REFUSED_MS = 1_000
+NO_ORDERS = "its contract takes no orders"
+DEAD_MONTH_MS = 500  # who has cancelled the stop may be closing the position: two closes at once would open one
 
 
 def decide(state: State, event: AnyEvent, rules: Rules, strategies: Strategies) -> tuple[State, list[AnyAction]]:
@@ -134,13 +137,16 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
         market = turn.change(event.symbol, exit_refusals=0)
     if record.purpose is Purpose.EXIT:
         if event.reason is RejectReason.HALTED and not turn.rules.can_reduce_only:
-            account.close_at_venue(turn, event.symbol)
+            oco.close_at_venue(turn, event.symbol, NO_ORDERS)
         hold_back(turn, record)
         records.read_account(turn, "exit rejected")
     elif record.purpose is Purpose.STOP:
         hold_back(turn, record)
         if event.reason is RejectReason.NOT_SENT:
             turn.change(event.symbol, stop_retry_ms=turn.now_ms + orders.EXIT_RETRY_MS)
+        bare_ms = turn.now_ms - (market.naked_since_ms or turn.now_ms)
+        if event.reason is RejectReason.HALTED and not turn.rules.can_reduce_only and bare_ms >= DEAD_MONTH_MS:
+            oco.close_at_venue(turn, event.symbol, NO_ORDERS)
         records.read_account(turn, "stop rejected")
         if event.reason is RejectReason.BAD_TRIGGER and protection.unprotected_side(market) is not None:
             protection.begin_exit(turn, event.symbol, ExitReason.STOP_LOSS)

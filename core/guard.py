@@ -17,6 +17,7 @@ from core.turn import Turn
 
 NAKED_MS_MAX = 2_000  # P2: after that without a working stop, the position goes
 CHILD_MS = 1_000  # a bracket's stop is there within some 30 ms; after this the bot places its own
+LATE_CHILD_MS = 2_000  # so long after its entry was sent, a bracket's stop is there or will not come
 LOOK_MS = 300  # between two reads of the working orders while one is awaited
 GONE_MS = 1_000  # after a stop ended unasked the account is read first, for so long at most
 GROW_MS = 1_000  # the same before a stop grows
@@ -214,9 +215,11 @@ def place_missing(turn: Turn, symbol: str, position: Position) -> ExitReason | N
     market = turn.market(symbol)
     since = market.naked_since_ms if market.naked_since_ms is not None else turn.now_ms
     naked_ms = turn.now_ms - since
-    awaited = bool(own_stops(market)) or (naked_ms < CHILD_MS and expects_child(market))
+    patience_ms = child_patience_ms(turn, market)
+    awaited = bool(own_stops(market)) or naked_ms < patience_ms
     if awaited:
-        if naked_ms >= LOOK_MS and turn.now_ms - turn.state.read_orders_ms >= LOOK_MS:
+        is_due = naked_ms >= LOOK_MS or patience_ms == LOOK_MS
+        if is_due and turn.now_ms - turn.state.read_orders_ms >= LOOK_MS:
             records.read_orders(turn, "confirm stop")
         return None
     if turn.now_ms < market.stop_retry_ms:
@@ -234,18 +237,27 @@ def place_missing(turn: Turn, symbol: str, position: Position) -> ExitReason | N
     return None
 
 
-def expects_child(market: MarketState) -> bool:
-    """Whether an entry with a bracket has filled whose stop has not been seen yet."""
+def child_patience_ms(turn: Turn, market: MarketState) -> int:
+    """For how long a bracket's stop is awaited; one look is enough where we learn late that its entry has filled."""
+    entries = expecting(market)
+    if not entries:
+        return 0
+    return CHILD_MS if any(turn.now_ms - record.sent_ms < LATE_CHILD_MS for record in entries) else LOOK_MS
+
+
+def expecting(market: MarketState) -> list[OrderRecord]:
+    """Entries with a bracket that have filled, and whose stop has not been seen yet."""
     stops = [record for record in market.orders.values() if record.purpose is Purpose.STOP]
     tags = {record.order.client_id for record in stops}
     parents = {record.parent_id for record in stops}
-    return any(
-        record.order.bracket is not None
+    return [
+        record
+        for record in market.orders.values()
+        if record.order.bracket is not None
         and record.filled_size > 0
         and f"{record.order.client_id}-SL" not in tags
         and (record.order_id is None or record.order_id not in parents)
-        for record in market.orders.values()
-    )
+    ]
 
 
 def instrument_of(turn: Turn, symbol: str) -> Instrument:

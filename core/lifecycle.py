@@ -2,7 +2,7 @@
 
 import msgspec
 
-from core import account, bars, orders, positions, prices, protection, records, strategy
+from core import account, bars, orders, positions, prices, protection, reconcile, records, strategy
 from core.exits import reprice
 from core.messages import (
     ClockOffset,
@@ -167,10 +167,13 @@ def awaits_prices(rules: Rules) -> bool:
 
 
 def restarted(market: MarketState, turn: Turn) -> MarketState:
-    """Position with its trailing level and unfinished orders survive; prices, bars and listings do not."""
+    """Position with its trailing level and unfinished orders survive; prices, bars and listings do not.
+
+    What became of an entry or exit nobody may ever tell, also of one that was taken: it is asked about.
+    """
     doubted = {
         client_id: msgspec.structs.replace(record, status=OrderStatus.UNKNOWN, settle_ms=turn.now_ms)
-        if record.status in (OrderStatus.SENT, OrderStatus.UNKNOWN)
+        if record.status in (OrderStatus.SENT, OrderStatus.UNKNOWN) or not record.rests
         else msgspec.structs.replace(record, seen_ms=None, cancel_ms=None, wanted=None, modify_again_ms=0, tries=0)
         for client_id, record in market.orders.items()
         if record.is_live
@@ -231,7 +234,8 @@ def on_tick(turn: Turn, event: Tick) -> None:
         leave_all(turn, ExitReason.DAILY_LOSS)
     if turn.state.flatten:
         leave_all(turn, ExitReason.FLATTEN)
-    if turn.now_ms >= turn.state.account_due_ms and turn.now_ms - turn.state.read_account_ms >= 1_000:
+    pause_ms = reconcile.SURE_MS_MIN if turn.state.disputed else 1_000
+    if turn.now_ms >= turn.state.account_due_ms and turn.now_ms - turn.state.read_account_ms >= pause_ms:
         turn.set(account_due_ms=turn.now_ms + 5_000)  # if the answer never comes
         records.read_account(turn, "regular", with_fills=not turn.state.fills_up)
     account.leave_for_roll(turn)

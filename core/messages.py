@@ -287,7 +287,7 @@ class AccountSnapshot(Event, frozen=True):
     balance: Decimal | None = None  # realised cash, fees taken off, where the venue names it (TopstepX)
     has_open_pnl: bool = True  # False: `equity` is the balance alone (TopstepX names no open profit)
     can_trade: bool = True  # False: the venue has locked the account
-    requests_left: int | None = None  # in the venue's window of requests, where one counts them all (TopstepX)
+    requests_left: int | None = None  # in the venue's window of requests (TopstepX) or of their weight (Hyperliquid)
 
 
 class RequestBudget(Event, frozen=True):

@@ -9,13 +9,13 @@ from decimal import Decimal
 
 from core import guard, orders, positions, records, working
 from core.exits import check_exit, is_crossed, stop_level, tighter_tick
+from core.messages import CloseContract
 from core.model import Order, OrderStatus, Purpose, Side
 from core.state import ExitReason, MarketState, OrderRecord, Position, VenueStop
 from core.turn import Turn
 
 STUCK_MS = 1_000  # cancels or the read take longer than this: close what we believe is held
 STUCK_FLIPPED_MS = 2_000  # what turned round against our count is believed less easily
-BRIDGE_MS = 1_000  # no word of an exit for so long: a stop goes beside it
 ENTRY_MS = 1_000  # an entry that has filled in part may fill on: an exit waits so long for its end
 LOOK_MS = 300
 BEYOND_MS = 1_000  # price past the venue's stop or target, and no fill: the bot leaves by itself
@@ -24,6 +24,8 @@ TRAIL_TICKS = 1
 READ_AGAIN_MS = 150
 READ_AGAIN_MS_MAX = 5_000
 TURNED_MS = 3_000
+CLOSE_AGAIN_MS = 3_000
+CLOSED_MS = 1_500  # after the venue was asked to close: no order of ours, which could open what it has closed
 
 
 def protect(turn: Turn, symbol: str) -> None:
@@ -37,6 +39,7 @@ def protect(turn: Turn, symbol: str) -> None:
             reason = guard.keep(turn, symbol)
             if reason is not None:
                 begin_exit(turn, symbol, reason)
+        watch_doubt(turn, symbol)
     publish(turn, symbol)
 
 
@@ -146,9 +149,7 @@ def bridge(turn: Turn, symbol: str, exits: list[OrderRecord]) -> None:
     market = turn.market(symbol)
     position = market.position
     assert position is not None
-    waited_ms = turn.now_ms - max(record.sent_ms for record in exits)
-    is_doubtful = all(record.status in (OrderStatus.SENT, OrderStatus.UNKNOWN) for record in exits)
-    if not is_doubtful or waited_ms < BRIDGE_MS or turn.now_ms < market.stop_retry_ms or market.unclaimed:
+    if not orders.are_doubtful(turn, exits) or turn.now_ms < market.stop_retry_ms or market.unclaimed:
         return
     if guard.own_stops(market) or guard.guards(market, position) or market.naked_since_ms is None:
         return
@@ -158,6 +159,37 @@ def bridge(turn: Turn, symbol: str, exits: list[OrderRecord]) -> None:
     turn.note("WARNING", "exit_bridged", symbol=symbol, text="no word of the exit: a stop until there is one")
     level = tighter_tick(level, position.side, guard.instrument_of(turn, symbol))
     guard.place(turn, symbol, position, Purpose.STOP, level)
+
+
+def watch_doubt(turn: Turn, symbol: str) -> None:
+    """Bare for two seconds, and an order nobody has answered for forbids a stop, or an exit, of our own (P3, P4)."""
+    market = turn.market(symbol)
+    since = market.naked_since_ms
+    if market.position is None or since is None or turn.now_ms - since < guard.NAKED_MS_MAX:
+        return
+    doubtful = [record for record in market.live_orders() if record.status in (OrderStatus.SENT, OrderStatus.UNKNOWN)]
+    if doubtful and turn.now_ms - min(record.sent_ms for record in doubtful) >= guard.NAKED_MS_MAX:
+        close_at_venue(turn, symbol, "an order is in doubt")
+
+
+def close_at_venue(turn: Turn, symbol: str, why: str) -> None:
+    """Closing by contract needs no order of ours, and closes what the venue knows to be held, so never more (page 2.9).
+
+    For where no order is taken (the old month after a roll), or none may be sent. Then its fill is waited for.
+    """
+    market = turn.market(symbol)
+    if market.position is None or turn.now_ms - market.venue_close_ms < CLOSE_AGAIN_MS:
+        return
+    reason = market.exit_reason or ExitReason.UNPROTECTED
+    turn.dirty(
+        symbol, exit_reason=reason, leaving_ms=None, venue_close_ms=turn.now_ms,
+        exit_retry_ms=turn.now_ms + CLOSED_MS, stop_retry_ms=turn.now_ms + CLOSED_MS,
+    )  # fmt: skip
+    turn.act(CloseContract(symbol, turn.market_rules(symbol).instrument.contract_id, reason.value))
+    turn.note(
+        "WARNING", "leaving", symbol=symbol, reason=reason.value, notify=True,
+        text=f"{why}: the venue is asked to close what is held",
+    )  # fmt: skip
 
 
 def is_all_in_doubt(market: MarketState) -> bool:

@@ -31,7 +31,9 @@ SETTLE_AGAIN_MS = 15_000  # a question about an order that nobody answered is as
 EXIT_SETTLE_MS = (
     500  # an exit is given its usual answer time: a noop sent at once could overtake and kill it (page 3.8)
 )
+DOUBT_MS_MAX = 1_500  # between two questions about one order: what it did may stand without a stop (P2)
 FILLS_LATE_MS = 5_000
+BRIDGE_MS = 1_000  # no word of an exit for so long: a stop goes beside it
 KEPT_MS = 60_000  # final orders are kept this long for late fills
 FILL_MS = 500  # where a market order's answer names no fill: asked about when none has come for so long
 FILL_MS_POLLED = 150  # the same while no stream would bring it
@@ -212,6 +214,12 @@ def halt(turn: Turn, reason: str) -> None:
         turn.note("CRITICAL", "halted", reason=reason, text="no new entries; positions stay protected", notify=True)
 
 
+def are_doubtful(turn: Turn, exits: list[OrderRecord]) -> bool:
+    """Whether there has been no word of any of them for so long that a stop goes beside them (P2)."""
+    waited_ms = turn.now_ms - max(record.sent_ms for record in exits)
+    return waited_ms >= BRIDGE_MS and all(r.status in (OrderStatus.SENT, OrderStatus.UNKNOWN) for r in exits)
+
+
 # --- doubt ----------------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +229,7 @@ def on_unknown(turn: Turn, event: OrderUnknown) -> None:
     if record is None or record.status.is_final:
         _note_late(turn, event.client_id, event.symbol, "unknown")
         return
-    delay_ms = min(10_000, 500 * 2 ** min(record.noops_sent, 5)) if record.noops_sent else 0
+    delay_ms = min(DOUBT_MS_MAX, 300 * record.noops_sent)
     if record.noops_sent == 0 and record.purpose is Purpose.EXIT:
         delay_ms = EXIT_SETTLE_MS
     records.put_record(

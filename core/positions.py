@@ -17,6 +17,7 @@ from core.turn import Turn
 DAY_MS = 86_400_000
 READ_SPACING_MS = 500
 FILL_IDS_KEPT = 2_000
+READ_AHEAD_MS_MAX = 5_000  # of a read's time, else it was dated by a clock that was wrong
 AHEAD_MS_MAX = 600_000  # of a fill's time; a clock that has not been measured yet may be wrong by less
 HOLD_MS = 400  # a fill that may belong to an order without an id waits this long for the id
 
@@ -171,9 +172,12 @@ def _close_by(turn: Turn, record: OrderRecord, size: Decimal, price: Decimal) ->
 def is_contained(turn: Turn, market: MarketState, record: OrderRecord | None, fill: Fill) -> bool:
     """Whether an account read has told us already, where fills name no size held before them.
 
-    By the venue's clock; an entry or exit also by ours, for no read is believed while one is in the air.
+    By the venue's clock; an entry or exit also by ours, for no read is believed while one is in the air. A read that is
+    ahead of that clock was dated while ours had jumped.
     """
     if turn.rules.can_reduce_only or fill.time_ms > market.snapshot_ms:
+        return False
+    if market.snapshot_ms > turn.venue_now_ms + READ_AHEAD_MS_MAX:
         return False
     return record is None or record.rests or market.read_ms > record.sent_ms
 

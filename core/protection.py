@@ -48,7 +48,8 @@ def protect(turn: Turn, symbol: str) -> None:
         return
     best = tightest(market, position)
     market = watch_nakedness(turn, market, best)
-    if any(record.purpose is Purpose.EXIT for record in market.live_orders()):
+    exits = [record for record in market.live_orders() if record.purpose is Purpose.EXIT]
+    if exits and (best is not None or not orders.are_doubtful(turn, exits)):
         return  # the exit decides; a stop placed now could outlive the position
     pending = [record for record in market.live_orders() if record.purpose is Purpose.STOP]
     if pending:

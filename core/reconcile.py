@@ -48,7 +48,8 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
         equity_open_pnl=inside,
         available=snapshot.available,
         balance=snapshot.balance,
-        budget_left=turn.state.budget_left if snapshot.requests_left is None else snapshot.requests_left,
+        window_left=turn.state.window_left if snapshot.requests_left is None else snapshot.requests_left,
+        disputed=sure_ms < NEVER_MS,
         account_due_ms=turn.now_ms + min(next_read_ms(turn, skipped), sure_ms),
     )
     records.close_gap(turn, snapshot.requested_ms)

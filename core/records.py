@@ -8,6 +8,8 @@ from core.turn import Turn
 
 LATE_MS = 10_000  # an order's fills are looked for from so long before it was sent, or before a resting one has ended
 GAP_MS = 10_000
+# A hub without history may swallow a fill and look alive (TopstepX): so often fills are read in any case, so far back.
+SWEEP_MS, SWEEP_BACK_MS = 25_000, 60_000
 
 
 def put_record(turn: Turn, record: OrderRecord) -> OrderRecord:
@@ -27,14 +29,14 @@ def find_record(market: MarketState, client_id: str | None, order_id: int | None
     return next((record for record in market.orders.values() if record.order_id == order_id), None)
 
 
-def read_orders(turn: Turn, reason: str) -> None:
+def read_orders(turn: Turn, reason: str, hurry: bool = False) -> None:
     turn.set(read_orders_ms=turn.now_ms)
-    turn.act(ReadOrders(reason, is_urgent(turn)))
+    turn.act(ReadOrders(reason, hurry or is_urgent(turn)))
 
 
 def is_urgent(turn: Turn) -> bool:
-    """Whether a position is on its way out, or without a stop: nothing else may use up what can be asked."""
-    return any(
+    """Whether a position is on its way out, bare, or in dispute: nothing else may use up what can be asked."""
+    return turn.state.disputed or any(
         market.position is not None and (market.exit_reason is not None or market.naked_since_ms is not None)
         for market in turn.state.markets.values()
     )
@@ -46,12 +48,18 @@ def read_account(turn: Turn, reason: str, with_fills: bool = False) -> None:
     With the fills since the last one known when the stream may have missed some: each read costs IP weight (page 7.1).
     """
     turn.set(read_account_ms=turn.now_ms)
-    since_ms = turn.state.last_fill_ms
+    since_ms: int | None = turn.state.last_fill_ms
     if not turn.rules.can_reduce_only:
         with_fills = with_fills or turn.state.gap_from_ms is not None
         since_ms = fills_from_ms(turn)
     # where fills may have been missed a hand may have opened what nobody protects: that read must not wait for room
-    turn.act(ReadAccount(since_ms if with_fills else None, reason, with_fills or is_urgent(turn)))
+    is_hurried = with_fills or is_urgent(turn)
+    if not turn.rules.can_reduce_only and (with_fills or turn.now_ms - turn.state.swept_ms >= SWEEP_MS):
+        turn.set(swept_ms=turn.now_ms)
+        since_ms = min(since_ms or 0, turn.venue_now_ms - SWEEP_BACK_MS)
+    elif not with_fills:
+        since_ms = None
+    turn.act(ReadAccount(since_ms, reason, is_hurried))
 
 
 def fills_from_ms(turn: Turn) -> int:

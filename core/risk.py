@@ -8,7 +8,9 @@ from core.model import ZERO, Purpose, Side
 from core.rules import MarketRules, Rules
 from core.state import MarketState, State, open_pnl, outside_pnl
 
-WINDOW_LEFT_MIN = 100  # of 200 requests a minute: what an entry, its stop, the way out and the reads between them take
+# What an entry, its stop, the way out and the reads between them take of a minute's 200 requests, or weight of 1200.
+WINDOW_LEFT_MIN, WEIGHT_LEFT_MIN = 100, 300
+ACTIONS_LEFT_MIN = 20
 
 
 def daily_pnl(state: State, rules: Rules) -> Decimal:
@@ -64,8 +66,11 @@ def refusal(market: MarketState, side: Side, state: State, rules: Rules, now_ms:
     exposed = sum(1 for other in state.markets.values() if is_exposed(other)) + len(state.unmanaged)
     if exposed >= rules.risk.max_open_positions:
         return f"{exposed} positions are open"
-    if state.budget_left is not None and state.budget_left < (20 if rules.can_reduce_only else WINDOW_LEFT_MIN):
+    if state.budget_left is not None and state.budget_left < ACTIONS_LEFT_MIN:
         return f"only {state.budget_left} requests left at the venue"
+    window_left_min = WEIGHT_LEFT_MIN if rules.can_reduce_only else WINDOW_LEFT_MIN
+    if state.window_left is not None and state.window_left < window_left_min:
+        return f"only {state.window_left} left of what the venue answers in a minute"
     return None
 
 

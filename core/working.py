@@ -18,6 +18,7 @@ from core.turn import Turn
 
 TAG = re.compile(r"0x[0-9a-f]{32}(-SL|-TP)?")
 LISTING_MS = 1_500  # an order that was accepted may be absent from the list for so long
+LOOK_MS = 300
 REASON_MS = 1_000  # the stream says rejected, and the answer that says why is given so long
 CANCEL_AGAIN_MS = 600  # doubled each time: every cancellation takes up to eight of 200 requests a minute
 CANCEL_AGAIN_MS_MAX = 5_000
@@ -50,6 +51,8 @@ def learn(turn: Turn, order: WorkingOrder, listed: bool) -> None:
         _adopt(turn, market, order)
         return
     if record.status.is_final and not listed:
+        if record.status is OrderStatus.REJECTED and turn.now_ms - turn.state.read_orders_ms >= LOOK_MS:
+            records.read_orders(turn, "an order that had never arrived works", hurry=True)
         return
     if not record.rests:  # a market order caught on its way
         if record.order_id is None:

@@ -50,6 +50,15 @@ class WeightBudget:
             self._forget(self._clock.now_ms())
             return self._used
 
+    def remember(self, left: int, at_ms: int) -> None:
+        """A bot before this one had `left` at `at_ms` (our clock): in the same window, the rest is spent."""
+        with self._lock:
+            now_ms = self._clock.now_ms()
+            self._forget(now_ms)
+            spent = self.capacity - left
+            if 0 <= now_ms - at_ms < self._window_ms and spent > self._used:
+                self._add(now_ms, spent - self._used)
+
     def charge(self, weight: int) -> None:
         """Write down weight that is spent in any case: an action, or the surcharge of a long answer."""
         with self._lock:

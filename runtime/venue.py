@@ -77,6 +77,9 @@ class VenueClient(Protocol):
 
     def polled_prices(self, symbols: Sequence[str]) -> Sequence[PolledPrice]: ...
 
+    def remember_left(self, left: int, at_ms: int) -> None:
+        """A bot of this account before this one had `left` of the venue's window at `at_ms` (our clock)."""
+
     def request_budget(self) -> RequestBudget | None: ...
 
     def measure_clock(self) -> ClockOffset:

@@ -22,7 +22,7 @@ from runtime.journal import parted, since_snapshot
 from runtime.poller import BUDGET_S
 from runtime.recovery import Decode, Restored, rebuild
 from runtime.report_health import build
-from runtime.venue import CredentialsRefused, VenueUnavailable
+from runtime.venue import CredentialsRefused
 from sim.world_fibres import Fibre, Killed
 from sim.world_http import Network, WorldReads, WorldWarm
 from sim.world_kernel import World
@@ -38,9 +38,9 @@ from sim.world_shell import (
 )
 from sim.world_socket import WorldStream
 from sim.world_types import Adapter, Ending, Health
+from wiring import read_instruments, remember_left
 
 log = logging.getLogger("bot")
-READ_AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 HEALTH_EVERY = 10  # of the bot's publications
 
 
@@ -182,7 +182,7 @@ class Process:
         adapter, world = self.adapter, self.world
         client = adapter.client(self)
         try:
-            instruments = self._instruments(client)
+            instruments = read_instruments(client, threading.Event(), self.clock, None)
             rules = adapter.rules(instruments)
             adapter.prepare(client, rules)
         except CredentialsRefused as e:
@@ -192,16 +192,8 @@ class Process:
         restored = self._restore(rules, adapter.decoder(rules))
         world.counts["events restored"] += restored.events
         self.journal._tag = rules.account_tag
+        remember_left(client, restored.state)
         self._assemble(client, rules, restored.state)
-
-    def _instruments(self, client: Any) -> Any:
-        never = threading.Event()
-        for attempt in range(1_000_000):
-            try:
-                return client.instruments()
-            except VenueUnavailable:
-                self.clock.wait(never, READ_AGAIN_S[min(attempt, len(READ_AGAIN_S) - 1)])
-        raise AssertionError("the day is shorter")
 
     def _restore(self, rules: Rules, decode: Decode) -> Restored:
         lines = since_snapshot(bytes(self.disk.journal))

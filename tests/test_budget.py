@@ -118,3 +118,14 @@ def test_what_an_exit_waits_for_does_not_wait_for_the_end_of_a_429(clock: Manual
     assert clock.waits == [0.5]
     with pytest.raises(VenueUnavailable):
         budget.take(1, STOP)
+
+
+@pytest.mark.parametrize(("ago_ms", "used"), [(0, 80), (WINDOW_MS - 1, 80), (WINDOW_MS, 5), (-1, 5)])
+def test_what_a_bot_before_this_one_has_spent_is_remembered(clock: ManualClock, ago_ms: int, used: int):
+    """Seen in a simulated day: restarts emptied our count, not the venue's, and then stops were answered 429."""
+    budget = WeightBudget(clock, capacity=100, reserve=30)
+    budget.charge(5)
+    budget.remember(20, clock.now_ms() - ago_ms)
+    assert budget.used() == used
+    budget.remember(90, clock.now_ms())  # less than is known
+    assert budget.used() == max(used, 10)

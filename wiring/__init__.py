@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import filelock
 import msgspec
@@ -23,11 +23,12 @@ from config.rules import market_rules
 from config.settings import Settings
 from core.model import Instrument
 from core.rules import Rules
+from core.state import State
 from core.turn import Strategies
 from runtime.clock import Clock, SystemClock
 from runtime.logs import line
 from runtime.recovery import Decode
-from runtime.venue import VenueUnavailable
+from runtime.venue import VenueClient, VenueUnavailable
 from sim.paper import PaperVenue
 from wiring import hyperliquid, topstep
 from wiring.kit import Kit
@@ -39,7 +40,11 @@ LOGS = ROOT / "logs"
 SIMULATOR_READY_S = 20.0
 # paths on which the first-start config enters, trails and exits within the first minute
 FIRST_START_SEED = {"hyperliquid": "92", "topstepx": "1"}
-READ_AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+READ_AGAIN_S = (0.25, 0.5, *(1.0,) * 5, *(2.0,) * 10, 5.0)  # a position may stand there without a stop
+
+
+class ListsMarkets(Protocol):
+    def instruments(self) -> dict[str, Instrument]: ...
 
 
 class AlreadyRunning(Exception):
@@ -143,17 +148,25 @@ def lock(path: Path, refusal: str) -> filelock.BaseFileLock:
     return held
 
 
-def read_instruments(kit: Kit, stop: threading.Event, clock: Clock, until_ms: int | None) -> dict[str, Instrument]:
+def read_instruments(
+    venue: ListsMarkets, stop: threading.Event, clock: Clock, until_ms: int | None
+) -> dict[str, Instrument]:
     """The venue's markets; tries until it answers, `stop` is set or `until_ms` has come (VenueUnavailable then)."""
     for attempt in range(1_000_000):
         try:
-            return kit.instruments()
+            return venue.instruments()
         except VenueUnavailable as e:
             delay_s = READ_AGAIN_S[min(attempt, len(READ_AGAIN_S) - 1)]
             log.warning(line("venue_unavailable", {"error": str(e), "retry_s": delay_s}))
             if clock.wait(stop, delay_s) or (until_ms is not None and clock.now_ms() >= until_ms):
                 break
     raise VenueUnavailable("stopped before the venue answered")
+
+
+def remember_left(client: VenueClient, state: State) -> None:
+    """The venue's window of requests goes on over a restart."""
+    if state.window_left is not None:
+        client.remember_left(state.window_left, state.read_account_ms)
 
 
 def make_rules(settings: Settings, instruments: dict[str, Instrument], kit: Kit) -> Rules:

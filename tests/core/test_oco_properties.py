@@ -35,7 +35,7 @@ from core.messages import (
     WorkingOrders,
 )
 from core.model import Order, OrderStatus, OrderType, Purpose, Side, Trade
-from core.oco import BRIDGE_MS
+from core.orders import BRIDGE_MS
 from core.positions import held
 from core.rules import Rules
 from core.signals import Signal

@@ -272,6 +272,7 @@ class World:
         if not self.requests:
             return
         action = self.requests.pop(index % len(self.requests))
+        self.now_ms += isinstance(action, Submit)  # a block has one time: a read of that time knows its fills
         venue, now_ms = self.venue, self.now_ms
         match action:
             case Submit():

@@ -54,6 +54,8 @@ def entry_of(symbol: str) -> OrderRecord:
         ({"rolled": ("BTC",)}, "another month"),
         ({"budget_left": 20}, None),
         ({"budget_left": 19}, "only 19 requests left"),
+        ({"window_left": 300}, None),
+        ({"window_left": 299}, "only 299 left of what the venue answers in a minute"),
         ({"unmanaged": ("ETH",)}, None),
         ({"unmanaged": ("ETH", "SOL")}, "2 positions are open"),  # RULES allow two
     ],

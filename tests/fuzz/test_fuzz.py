@@ -31,9 +31,13 @@ def test_the_brain_makes_no_action_of_nonsense(venue: str, rng: random.Random, o
 @pytest.mark.parametrize("venue", VENUES)
 def test_thousands_of_events_of_every_kind(venue: str) -> None:
     counts = Counter[str]()
-    for seed in range(10):
+    absent = ["all"]
+    for seed in range(40):  # ten are enough, or a few more for what is seldom
         counts += brain.play(venue, random.Random(seed), 250)
-    assert [name for name in missing("decide", venue, counts) if name.startswith(("event", "order", "state"))] == []
+        absent = [name for name in missing("decide", venue, counts) if name.startswith(("event", "order", "state"))]
+        if seed >= 9 and not absent:
+            break
+    assert absent == []
 
 
 @pytest.mark.parametrize("venue", VENUES)

@@ -41,7 +41,9 @@ class Timeouts(msgspec.Struct, frozen=True):
 
     connect_s: float = 3.0
     order_s: float = 5.0
+    bare_s: float = 1.5  # entries and stops: a position may stand without a stop until it is known (P2)
     read_s: float = 5.0
+    first_read_s: float = 2.0  # all tries but the last: a lost answer is not waited for as long as a slow one
     settle_s: float = 1.5  # the reads and the noop inside settle()
 
 
@@ -76,7 +78,8 @@ class HyperliquidRest:
         for tries in range(1, READ_TRIES + 1):
             self._budget.take(WEIGHTS.get(what, WEIGHT_OTHER), self._stop, urgent=self.is_urgent)
             try:
-                return checked(what, decode, self._fetch(what, body), shape)
+                wait_s = self._timeouts.first_read_s if tries < READ_TRIES else self._timeouts.read_s
+                return checked(what, decode, self._fetch(what, body, wait_s), shape)
             except VenueUnavailable as e:
                 failure = e
             if tries == READ_TRIES or not _may_pass(failure):
@@ -122,8 +125,8 @@ class HyperliquidRest:
         """The surcharge that a long answer cost."""
         self._budget.charge(rows // rows_each)
 
-    def _fetch(self, what: str, body: bytes) -> bytes:
-        answer = self._reads.post(what, "/info", body, self._timeouts.read_s)
+    def _fetch(self, what: str, body: bytes, timeout_s: float) -> bytes:
+        answer = self._reads.post(what, "/info", body, timeout_s)
         if answer.status != 200:
             raise self._http_failure(what, answer)
         return answer.body

@@ -61,6 +61,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     connect_s: float = 3.0
     order_s: float = 5.0
     read_s: float = 5.0
+    first_read_s: float = 2.0  # all tries but the last: a lost answer is not waited for as long as a slow one
     look_s: float = 1.5  # the reads that follow a cancel, and those inside settle()
 
 
@@ -77,6 +78,10 @@ class RequestLimits:
 
     def of(self, what: str) -> WeightBudget:
         return self.bars if what == BARS else self.rest
+
+    def left(self) -> int:
+        """Requests that the large window still takes, as far as we know: none while the venue says 429."""
+        return 0 if self.rest.is_held() else max(0, self.rest.capacity - self.rest.used())
 
     def hold(self, what: str, retry_s: float | None) -> float:
         """The venue said 429: no reads for as long as it asks, or for the length of the window (page 1.5).
@@ -132,7 +137,8 @@ class TopstepRest:
         for tries in range(1, READ_TRIES + 1):
             self._limits.of(what).take(1, self._stop, urgent=self.is_urgent)
             try:
-                return accepted(what, self._decoded(what, self._read(what, content), shape), self._hide)
+                wait_s = self._timeouts.first_read_s if tries < READ_TRIES else self._timeouts.read_s
+                return accepted(what, self._decoded(what, self._read(what, content, wait_s), shape), self._hide)
             except Refusal:
                 raise
             except VenueUnavailable as e:
@@ -144,17 +150,17 @@ class TopstepRest:
                 break
         raise failure
 
-    def _read(self, what: str, content: bytes) -> bytes:
+    def _read(self, what: str, content: bytes, timeout_s: float) -> bytes:
         token = self._keeper.token or self._fresh_token(None)
-        answer = self._fetch(what, content, token)
+        answer = self._fetch(what, content, token, timeout_s)
         if answer.status == 401:
-            answer = self._fetch(what, content, self._fresh_token(token))
+            answer = self._fetch(what, content, self._fresh_token(token), timeout_s)
         if answer.status != 200:
             raise self._http_failure(what, answer)
         return answer.body
 
-    def _fetch(self, what: str, content: bytes, token: str | None) -> ReadAnswer:
-        return self._session.post(what, f"/api/{what}", content, self._timeouts.read_s, token)
+    def _fetch(self, what: str, content: bytes, token: str | None, timeout_s: float) -> ReadAnswer:
+        return self._session.post(what, f"/api/{what}", content, timeout_s, token)
 
     def _http_failure(self, what: str, answer: ReadAnswer) -> VenueUnavailable:
         retry_s = self._limits.hold(what, answer.retry_s) if answer.status == 429 else answer.retry_s
@@ -275,7 +281,7 @@ class TopstepRest:
         token = self._keeper.token
         assert token is not None, "claim_renewal() said True"
         self._limits.rest.charge(1)
-        answer = self._fetch(VALIDATE, b"{}", token)
+        answer = self._fetch(VALIDATE, b"{}", token, self._timeouts.read_s)
         if answer.status != 200:
             return False
         said = self._decoded(VALIDATE, answer.body, _Validated)
@@ -303,7 +309,7 @@ class TopstepRest:
         self._keeper.raise_refusal()
         self._limits.rest.charge(1)
         if not urgent:
-            return self._fetch(LOGIN, self._keeper.login_body, None)
+            return self._fetch(LOGIN, self._keeper.login_body, None, self._timeouts.read_s)
         try:
             answer = self.warm.post(f"/api/{LOGIN}", self._keeper.login_body, self._timeouts.order_s)
         except NETWORK_ERRORS as e:

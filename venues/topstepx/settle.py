@@ -13,7 +13,7 @@ from venues.topstepx.rest import TopstepRest, checked
 from venues.topstepx.wire import unknown
 
 LOOK_WAITS_S = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.25)  # 5 s: "several times over a few seconds"
-LATE_MS = 900_000  # a request is not on its way for so long: absent once is absent
+LATE_MS = 10_000  # an answer is waited for 5 s, and then looked for 5 s: after so long absent once is absent
 EARLIER_MS = 300_000  # how far before its decision an order is looked for: the venue's clock is known to a second
 SEARCH = "Order/search"
 NEVER_ARRIVED = (
@@ -29,21 +29,24 @@ class Settler:
     def settle(self, order: Order) -> OrderSettled | OrderUnknown:
         """Takes 5 s to say that an order never arrived; OrderUnknown means: ask again, the venue could not be asked.
 
-        One look is enough for an order of long ago, which a restart or a sleep has left in doubt: meanwhile nothing
-        else is done in its market.
+        Less for one that was sent LATE_MS ago (a restart, a sleep or a silent venue has left it in doubt), for until it
+        is known nothing else is done in its market.
         """
-        is_old = self._clock.now_ms() - order.nonce > LATE_MS
-        waits_s = LOOK_WAITS_S[:1] if is_old else LOOK_WAITS_S
         try:
-            for number, wait_s in enumerate(waits_s):
+            for number, wait_s in enumerate(LOOK_WAITS_S):
                 self._rest.pause(wait_s)
-                is_edge = number in (0, len(waits_s) - 1)
-                row = self._find(order, SEARCH) or (self._find(order, SEARCH_OPEN) if is_edge else None)
+                is_late = self._clock.now_ms() - order.nonce > LATE_MS
+                is_last = is_late or number == len(LOOK_WAITS_S) - 1
+                row = self._find(order, SEARCH) or (self._find(order, SEARCH_OPEN) if is_last or not number else None)
                 if row is not None:
                     return self._from_row(order, row)
+                if is_last:
+                    break
         except VenueUnavailable as e:
             return unknown(order, str(e), self._clock.now_ms())
-        return self._settled(order, None, OrderStatus.REJECTED, text=LONG_AGO if is_old else NEVER_ARRIVED)
+        return self._settled(
+            order, None, OrderStatus.REJECTED, text=NEVER_ARRIVED if number == len(LOOK_WAITS_S) - 1 else LONG_AGO
+        )
 
     def _find(self, order: Order, what: str) -> shapes.OrderRow | None:
         """A repeat that was refused for its tag may be listed under it too: what was not refused counts first.
