@@ -15,7 +15,7 @@ from core.model import Instrument, Order, OrderType, Purpose, Side, TimeInForce
 from core.state import ExitReason, MarketState, OrderRecord, Position, VenueStop
 from core.turn import Turn
 
-NAKED_MS_MAX = 2_000  # P2: after that without a working stop, the position goes
+NAKED_MS_MAX = 1_800  # after that without a working stop, the position goes: 2 s (P2) less a tick
 CHILD_MS = 1_000  # a bracket's stop is there within some 30 ms; after this the bot places its own
 LATE_CHILD_MS = 2_000  # so long after its entry was sent, a bracket's stop is there or will not come
 LOOK_MS = 300  # between two reads of the working orders while one is awaited

@@ -15,7 +15,7 @@ from core.model import ZERO, Order, OrderStatus, OrderType, Purpose, Side, TimeI
 from core.state import ExitReason, MarketState, OrderRecord, Position, VenueStop
 from core.turn import Turn
 
-NAKED_MS_MAX = 2_000  # P2: after that without an accepted stop, the position goes
+NAKED_MS_MAX = 1_800  # after that without an accepted stop, the position goes: 2 s (P2) less a tick
 UNSEEN_MS_MAX = 5_000  # accepted, but the venue does not list it
 READ_AGAIN_MS = 150
 LISTING_MS = 1_500  # the venue may take some 100 ms to list an accepted trigger (page 10.6)

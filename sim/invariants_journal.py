@@ -135,8 +135,9 @@ def judge_written(
     written: dict[tuple[int, str, str | int], int],
 ) -> None:
     end = written.get((request.run, kind, name))
-    if end is None and kind == "cancel":
-        end = written.get((request.run, "sweep", ""))
+    sweep = written.get((request.run, "sweep", ""))
+    if kind == "cancel" and sweep is not None:
+        end = sweep if end is None else min(end, sweep)
     if end is not None and end <= request.journal_bytes:
         return
     at = f"{kind} {name} left at {clock(reading.tape, request.sent_ms)}"

@@ -116,7 +116,7 @@ def test_silence_is_a_verdict(desk):
 
 def test_no_stop_within_two_seconds_closes_the_position(desk):
     stop = desk.enter()
-    assert desk.sent(desk.wait(2_000)) == []  # the stop was sent and nobody answers: wait out the bound
+    assert desk.sent(desk.wait(1_800)) == []  # the stop was sent and nobody answers: wait out the bound
     [exit_] = desk.sent(desk.wait(400))
     assert (exit_.side, exit_.reduce_only) == (Side.SELL, True)
     assert desk.market.exit_reason is ExitReason.UNPROTECTED

@@ -91,7 +91,7 @@ def bare_with_an_exit_in_doubt(pit: Pit) -> Order:
 def test_the_venue_is_asked_to_close_what_no_order_of_ours_may(pit: Pit) -> None:
     """An exit that nobody answers for forbids another (P3); closing by contract closes what is held, so never more."""
     close = bare_with_an_exit_in_doubt(pit)
-    assert of(CloseContract, pit.wait(1_800)) == []
+    assert of(CloseContract, pit.wait(1_600)) == []
     [asked] = of(CloseContract, pit.wait(400))
     assert (asked.symbol, asked.contract_id, asked.reason) == ("MGC", MGC.contract_id, "FLATTEN")
     pit.feed(CloseAnswered(
@@ -105,7 +105,7 @@ def test_the_venue_is_asked_to_close_what_no_order_of_ours_may(pit: Pit) -> None
 
 def test_it_is_asked_again_but_not_at_once(pit: Pit) -> None:
     bare_with_an_exit_in_doubt(pit)
-    pit.wait(2_200)
+    pit.wait(1_900)
     assert of(CloseContract, pit.wait(CLOSE_AGAIN_MS - 400)) == []
     assert len(of(CloseContract, pit.wait(600))) == 1
 
@@ -113,7 +113,7 @@ def test_it_is_asked_again_but_not_at_once(pit: Pit) -> None:
 def test_after_that_no_exit_of_ours_overtakes_its_fill(pit: Pit) -> None:
     """Two closes at once open a position where nothing is reduce-only (P4)."""
     close = bare_with_an_exit_in_doubt(pit)
-    assert of(CloseContract, pit.wait(2_200))
+    assert of(CloseContract, pit.wait(1_900))
     pit.settled(close, OrderStatus.REJECTED, "0", None)
     pit.snapshot("2")
     assert sent(pit.wait(CLOSED_MS - 400)) == []

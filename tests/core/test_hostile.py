@@ -208,7 +208,7 @@ def test_an_entry_that_has_filled_does_not_block_the_close(desk: Desk, filled: s
     assert [order.size for order in desk.exits(actions)] == [D(filled)]
 
 
-@pytest.mark.parametrize(("after_ms", "reason"), [(1_600, None), (1_995, None), (2_000, ExitReason.UNPROTECTED)])
+@pytest.mark.parametrize(("after_ms", "reason"), [(1_600, None), (1_795, None), (1_800, ExitReason.UNPROTECTED)])
 def test_a_stop_accepted_within_the_bound_gets_time_to_be_listed(
     desk: Desk, after_ms: int, reason: ExitReason | None
 ) -> None:

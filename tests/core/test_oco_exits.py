@@ -50,7 +50,7 @@ def test_a_stop_in_doubt_does_not_keep_an_unprotected_position_waiting(pit: Pit)
     pit.trade("4100")
     [stop] = sent(pit.fill(99, Side.BUY, "2", "4100"))
     pit.unknown(stop)
-    assert of(CloseContract, pit.wait(1_800)) == []
+    assert of(CloseContract, pit.wait(1_600)) == []
     assert len(of(CloseContract, pit.wait(400))) == 1 and "unprotected" in pit.names()
     pit.fill(30, Side.SELL, "2", "4100")  # an order of the venue's own
     pit.wait(1_000)  # might it be the stop's?
