@@ -286,8 +286,9 @@ class StreamPlan(msgspec.Struct):
 class Adapter(Protocol):
     """One venue: real clients and dialects for the bot's side, the pure simulated exchange for the other.
 
-    Made by `Callable[[Kernel, int], Adapter]` (the seed), once a day; see `sim.world.ADAPTERS`. It writes the tape's
-    `orders`, `fills` and `prices`. Everything random in it comes from `kernel.random` or generators seeded by the seed.
+    Made by `Callable[[Kernel, int], Adapter]` (the seed), once a day; see `sim.world_director.ADAPTERS`. It writes the
+    tape's `orders`, `fills` and `prices`. Everything random in it comes from `kernel.random` or generators seeded by
+    the seed.
     """
 
     # the bot's side; called anew at each start of the bot unless said otherwise
