@@ -231,6 +231,7 @@ def assemble(
 ) -> int:
     """Build every part, connect them by the inbox, run; `cleanup` takes them down in reverse order."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    collector.keep_lean()
     started_ms = clock.now_ms()
     is_embedded = wiring.is_embedded(settings)
     kind = "paper" if settings.is_paper else "simulated" if settings.network == "simulator" else "REAL"
