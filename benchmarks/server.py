@@ -11,6 +11,7 @@ import selectors
 import socket
 import struct
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -44,7 +45,7 @@ class Peer:
         self.sent_s = time.monotonic()  # the last time the venue sent anything
 
 
-class Server:
+class Server(ABC):
     """Serves only while one of its methods runs: whoever drives it is its thread."""
 
     trades: ClassVar[str]  # the channel whose crossing trade makes a contestant send its exit
@@ -66,21 +67,21 @@ class Server:
 
     # --- what a venue adds ------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def respond(self, peer: Peer, path: str, body: bytes, at_ns: int) -> None:
         """Send the answer of one request, and whatever it brings about."""
-        raise NotImplementedError
 
+    @abstractmethod
     def said(self, peer: Peer, text: bytes) -> None:
         """One text message of a client's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def each_second(self) -> None:
         """What streams say unasked."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_exit(self, action: Any) -> bool:
         """Whether this write is the first of a contestant's exit."""
-        raise NotImplementedError
 
     def close(self) -> None:
         for peer in list(self._peers):

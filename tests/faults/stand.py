@@ -8,6 +8,7 @@ import itertools
 import re
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -48,7 +49,7 @@ class Unlimited(RequestLimits):
         self.made.append(self)
 
 
-class Stand:
+class Stand(ABC):
     """One bot before one venue. `sim` is real, and so is the wire; what the host does wrong is done to this process."""
 
     venue = ""
@@ -97,13 +98,13 @@ class Stand:
             self.running.stop()
         self.wire.stop()
 
-    def config(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def config(self) -> dict[str, Any]: ...
 
     # --- prices, and what a hand does -------------------------------------------------------------------------------
 
-    def _print(self, server: Any) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _print(self, server: Any) -> None: ...
 
     def move(self, price: str) -> None:
         self.price = price
@@ -111,8 +112,8 @@ class Stand:
 
     symbol = ""
 
-    def deal(self, change: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def deal(self, change: int) -> None: ...
 
     def hold(self, change: int) -> None:
         """A hand changes the position; what is held then is protected, or closed by the bot (P2)."""
@@ -162,9 +163,6 @@ class Stand:
     def host_dns(self) -> None:
         self._has_names = False
 
-    def host_spend(self) -> None:
-        raise NotImplementedError
-
     def hand_add(self) -> None:
         self._by_hand("add", 1)
 
@@ -191,8 +189,8 @@ class Stand:
         self.move(self.target)
         self.move(self.far())
 
-    def cancel_all(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def cancel_all(self) -> int: ...
 
     def struck(self) -> dict[str, int]:
         """How often each fault has taken effect, wherever it sits."""
@@ -248,11 +246,11 @@ class Stand:
             and (may_halt or status["halted"] is None)
         )
 
-    def check_orders(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def check_orders(self) -> None: ...
 
-    def secrets_in(self, text: str) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def secrets_in(self, text: str) -> list[str]: ...
 
 
 class PerpetualStand(Stand):

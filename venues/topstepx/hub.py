@@ -1,6 +1,7 @@
 """One connection to a TopstepX hub: token, handshake, calls and their answers, pings, the end (page 3.2, 3.5, 4)."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
@@ -82,7 +83,7 @@ class Subscription:
         return self.acked or self.given_up or self.quarantined
 
 
-class HubDialect:
+class HubDialect(ABC):
     """What is alike on both hubs. `_subs` is what the connection is for; only the stream's thread calls it."""
 
     kind: ClassVar[str]
@@ -224,8 +225,8 @@ class HubDialect:
             self._sample = self.kept or raw
         return events
 
-    def _knows(self, target: str) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _knows(self, target: str) -> bool: ...
 
     def _wants(self, target: str, now_s: float) -> bool:
         """An event came and made sense; the reader says of which contract. Raises BadFrame if nobody asked for it."""
