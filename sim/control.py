@@ -8,9 +8,9 @@ import msgspec
 
 from core.model import Side, TimeInForce
 from sim.exchange import state_of
-from sim.hyperliquid_info import account_state, fill_rows, frontend_orders, record_row
 from sim.hyperliquid_types import BadShape, address
 from sim.hyperliquid_venue import AGENT_LIFE_MS, Agent
+from sim.hyperliquid_views import account_state, fill_rows, frontend_orders, record_row
 from sim.hyperliquid_wire import JSON
 from sim.orders import Placed, Request, Trigger
 

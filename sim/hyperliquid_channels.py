@@ -6,7 +6,9 @@ from typing import Any
 
 from core.model import Side
 from sim.candles import INTERVALS
-from sim.hyperliquid_info import (
+from sim.hyperliquid_types import BadShape, address
+from sim.hyperliquid_venue import HyperliquidVenue
+from sim.hyperliquid_views import (
     account_state,
     active_asset_data,
     all_mids,
@@ -15,8 +17,6 @@ from sim.hyperliquid_info import (
     frontend_orders,
     record_row,
 )
-from sim.hyperliquid_types import BadShape, address
-from sim.hyperliquid_venue import HyperliquidVenue
 from sim.hyperliquid_wire import JSON, candle_row, level_rows, spot_state
 from sim.orders import Execution
 

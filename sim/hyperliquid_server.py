@@ -11,10 +11,12 @@ from aiohttp import web
 from sim.control import ControlError, control
 from sim.faults import INSTANT, TimedFault
 from sim.hyperliquid_actions import batch_length, perform
-from sim.hyperliquid_info import Unsupported, read
-from sim.hyperliquid_socket import Client, Hub
+from sim.hyperliquid_info import read
+from sim.hyperliquid_outbox import Client
+from sim.hyperliquid_socket import Hub
 from sim.hyperliquid_types import BadShape, Envelope, read_envelope, read_json
 from sim.hyperliquid_venue import HyperliquidVenue, SimConfig
+from sim.hyperliquid_views import Unsupported
 from sim.limits import WeightLimit, action_weight, info_weight, rows_weight
 
 IP_WEIGHT = 1200

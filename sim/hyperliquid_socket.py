@@ -4,7 +4,6 @@ Everything here runs on the server's loop. A client's frames go through its outb
 """
 
 import asyncio
-import itertools
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -24,38 +23,20 @@ from sim.hyperliquid_channels import (
     state_frame,
     topic,
 )
-from sim.hyperliquid_info import fill_rows, funding_row, record_row
+from sim.hyperliquid_outbox import Client, deliver
 from sim.hyperliquid_types import BadShape
 from sim.hyperliquid_venue import HyperliquidVenue
+from sim.hyperliquid_views import fill_rows, funding_row, record_row
 from sim.hyperliquid_wire import JSON, basic_order
 from sim.orders import ExchangeEvent, Execution, FundingPaid, OrderChanged, Printed, Status
 
 CANDLE_S = 0.5
 MAX_CONNECTIONS, MAX_CONNECTS, MAX_SUBSCRIPTIONS, MAX_MESSAGES, MAX_POSTS = 10, 30, 1000, 2000, 100
 MINUTE_S = 60.0
-ANSWERS = ("pong", "subscriptionResponse", "error", "post")
 
 _SYSTEM_CANCELS = {Status.SELF_TRADE, Status.MARGIN_CANCELED, Status.LIQUIDATED, Status.SCHEDULED}
 
-Post = Callable[["Client", Any], Awaitable[Any]]
-
-
-class Client:
-    """One connected socket."""
-
-    def __init__(
-        self, ws: web.WebSocketResponse, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self.ws = ws
-        self.transport = transport
-        self.topics: dict[str, JSON] = {}
-        self.outbox: asyncio.Queue[str] = asyncio.Queue()
-        self.spoke_s = loop.time()  # when the server last said something
-        self.posts = 0  # in flight
-        self.held: str | None = None  # a frame that waits to swap places with the next
-
-    def users(self) -> set[str]:
-        return {s["user"] for s in self.topics.values() if "user" in s}
+Post = Callable[[Client, Any], Awaitable[Any]]
 
 
 class Hub:
@@ -370,39 +351,12 @@ class Hub:
     def _broadcast(self, listeners: Iterable[Client], channel: str, data: Any, coin: str | None = None) -> None:
         text = msgspec.json.encode({"channel": channel, "data": data}).decode()
         for client in list(listeners):
-            self._deliver(client, text, channel, coin)
+            deliver(client, self.venue.faults, text, channel, coin)
 
     def send(self, client: Client, frame: JSON, channel: str, coin: str | None = None) -> None:
-        self._deliver(client, msgspec.json.encode(frame).decode(), channel, coin)
+        deliver(client, self.venue.faults, msgspec.json.encode(frame).decode(), channel, coin)
 
     def send_raw(self, text: str) -> None:
         """A text to every socket, as it is."""
         for client in self.clients:
             client.outbox.put_nowait(text)
-
-    def _deliver(self, client: Client, text: str, channel: str, coin: str | None) -> None:
-        """Into the outbox, through whatever is wrong at the moment."""
-        faults = self.venue.faults
-        if not any(True for _ in faults):
-            client.outbox.put_nowait(text)
-            return
-        if faults.take("stall", channel=channel, coin=coin):
-            return
-        if channel not in ANSWERS and faults.take("silent_data", channel=channel):
-            return
-        copies = 2 if faults.take("duplicate_frames", channel=channel) else 1
-        if faults.take("reorder_frames", channel=channel):
-            if client.held is None:
-                client.held = text
-                return
-            texts, client.held = [text, client.held], None
-        else:
-            texts = [text]
-        late = faults.take("delay_frames", channel=channel)
-        if late is None and channel in ("userFills", "user", "orderUpdates"):
-            late = faults.take("late_user_frames")
-        for each in itertools.chain.from_iterable([t] * copies for t in texts):
-            if late is None:
-                client.outbox.put_nowait(each)
-            else:
-                asyncio.get_running_loop().call_later(float(late.get("ms", 500)) / 1000, client.outbox.put_nowait, each)

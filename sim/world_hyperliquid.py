@@ -21,10 +21,11 @@ from runtime.warm_http import Answer
 from sim import world_strategy
 from sim.candles import Candles
 from sim.hyperliquid_actions import batch_length, perform
-from sim.hyperliquid_info import Unsupported, read
+from sim.hyperliquid_info import read
 from sim.hyperliquid_socket import Hub
 from sim.hyperliquid_types import BadShape, read_envelope, read_json
 from sim.hyperliquid_venue import HyperliquidVenue, SimConfig
+from sim.hyperliquid_views import Unsupported
 from sim.hyperliquid_wire import trade_id
 from sim.limits import WeightLimit, action_weight, info_weight, rows_weight
 from sim.orders import ExchangeEvent, Execution, OrderChanged, OrderState, Printed
