@@ -109,9 +109,9 @@ def ways_out(reading: Reading) -> list[tuple[int, str]]:
     """When the bot sent an order that closes, and in which market."""
     found = []
     for request, client_id in reading.sent:
-        line = reading.submits.get(client_id)
-        if line is not None and reading.purpose(client_id) is Purpose.EXIT:
-            found.append((request.sent_ms, line.item.order.symbol))  # type: ignore[union-attr]
+        submit = reading.submits.get(client_id)
+        if submit is not None and reading.purpose(client_id) is Purpose.EXIT:
+            found.append((request.sent_ms, submit.order.symbol))
     return found
 
 
@@ -173,10 +173,10 @@ def judge_copies(reading: Reading, verdict: Verdict) -> None:
             verdict.say(order.true_ms, f"P3 Once: {order.client_id} is two orders, {first} and {order.order_id}")
     filled: dict[str, Decimal] = {}
     for fill in reading.tape.fills:
-        line = reading.submits.get(fill.client_id or "")
-        if line is None or fill.client_id is None:
+        submit = reading.submits.get(fill.client_id or "")
+        if submit is None or fill.client_id is None:
             continue
-        written = line.item.order  # type: ignore[union-attr]
+        written = submit.order
         filled[fill.client_id] = filled.get(fill.client_id, ZERO) + fill.size
         one_shot = reading.purpose(fill.client_id) in (Purpose.ENTRY, Purpose.EXIT)
         if one_shot and filled[fill.client_id] > written.size:

@@ -155,12 +155,12 @@ class Reading:
                 yield Line(part.true_ms, part.bot_ms, part.run, end, event)
 
     @cached_property
-    def submits(self) -> dict[str, Line]:
-        """Every order that was written, by its client id; the first line of it."""
-        found: dict[str, Line] = {}
+    def submits(self) -> dict[str, Submit]:
+        """Every order that was written, by its client id; the first writing of it."""
+        found: dict[str, Submit] = {}
         for line in self.lines:
             if isinstance(line.item, Submit):
-                found.setdefault(line.item.order.client_id, line)
+                found.setdefault(line.item.order.client_id, line.item)
         return found
 
     def purpose(self, client_id: str | None) -> Purpose | None:
@@ -169,8 +169,8 @@ class Reading:
             return None
         if client_id[-3:] in CHILDREN:
             return CHILDREN[client_id[-3:]] if client_id[:-3] in self.submits else None
-        line = self.submits.get(client_id)
-        return line.item.purpose if line is not None and isinstance(line.item, Submit) else None
+        submit = self.submits.get(client_id)
+        return submit.purpose if submit is not None else None
 
     # --- the venue ----------------------------------------------------------------------------------------------------
 
