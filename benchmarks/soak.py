@@ -12,6 +12,7 @@ import msgspec
 from benchmarks.contestants import BOT, HYPERLIQUID, TOPSTEPX, Contestant, running
 from benchmarks.measures import resident_mb
 from benchmarks.report import Table, number, page, text, verdict
+from benchmarks.server import Server
 from benchmarks.soak_bot import LAG_FILE, Line
 from benchmarks.soak_feeds import FEEDS, Feed
 
@@ -101,7 +102,7 @@ class Drops:
 
     AWAY_S_MAX = 30.0
 
-    def __init__(self, venue: object, feed: Feed, every_s: float) -> None:
+    def __init__(self, venue: Server, feed: Feed, every_s: float) -> None:
         self._venue, self._feed, self._every_s = venue, feed, every_s
         self._next_s = time.monotonic() + every_s if every_s else float("inf")
         self._since_s: float | None = None
@@ -114,7 +115,7 @@ class Drops:
             elif now_s - self._since_s > self.AWAY_S_MAX:
                 raise TimeoutError(f"the bot has not come back within {self.AWAY_S_MAX:.0f} s")
         elif now_s >= self._next_s:
-            self._venue.drop_streams()  # type: ignore[attr-defined]
+            self._venue.drop_streams()
             self._next_s, self._since_s = now_s + self._every_s, now_s
             self.count += 1
 
