@@ -75,6 +75,8 @@ JUNK = (
 CLOSED_S = 2.6  # P2: after two seconds the bot closes, and a close takes its time
 SOCKET = {"kind": "socket"}
 CLOSED = "Connection closed with an error."
+UNNOTICED: dict[str, float] = {"hl_blind_s": 7.0, "hl_naked_s": 7.0, "ts_blind_s": 17.0}  # silence shows late
+MUTE: dict[str, Any] = UNNOTICED | {"hl_dwell_s": 8.0, "ts_dwell_s": 18.0, "is_long": True}
 MAINTENANCE = (venue("http_error", status=503), venue("refuse_sockets", status=503), venue("drop_connections"))
 
 TABLE: list[Row] = [
@@ -90,45 +92,11 @@ TABLE: list[Row] = [
         ],
     ),
     *rows("connection", "reset", *[[wire("reset", **SOCKET), wire("reset", kind="rest"), wire("reset")]] * 2),
-    *rows(
-        "connection",
-        "black hole, streams",
-        *[[wire("black_hole", **SOCKET)]] * 2,
-        is_long=True,
-        hl_dwell_s=8.0,
-        hl_blind_s=7.0,
-        hl_naked_s=7.0,
-        ts_dwell_s=18.0,
-        ts_blind_s=17.0,
-    ),
+    *rows("connection", "black hole, streams", *[[wire("black_hole", **SOCKET)]] * 2, **MUTE),
     *rows("connection", "black hole, everything", *[[wire("black_hole")]] * 2, dwell_s=8.0, hides=True, is_long=True),
     *rows("connection", "slow drip", *[[wire("drip", **SOCKET), wire("drip", kind="rest")]] * 2, dwell_s=3.0),
-    *rows(
-        "connection",
-        "silence with pings",
-        [venue("silent_data")],
-        [venue("silent_data")],
-        is_long=True,
-        hl_dwell_s=8.0,
-        hl_blind_s=7.0,
-        hl_naked_s=7.0,
-        ts_dwell_s=18.0,
-        ts_blind_s=17.0,
-        ts_naked_s=12.0,
-    ),
-    *rows(
-        "connection",
-        "silence without",
-        [venue("stall")],
-        [venue("stall")],
-        is_long=True,
-        hl_dwell_s=8.0,
-        hl_blind_s=7.0,
-        hl_naked_s=7.0,
-        ts_dwell_s=18.0,
-        ts_blind_s=17.0,
-        ts_naked_s=12.0,
-    ),
+    *rows("connection", "silence with pings", *[[venue("silent_data")]] * 2, **MUTE, ts_naked_s=12.0),
+    *rows("connection", "silence without", *[[venue("stall")]] * 2, **MUTE, ts_naked_s=12.0),
     *rows("connection", "DNS failure", *[[(host("dns"), wire("reset"))]] * 2, dwell_s=4.0, hides=True),
     # --- frames
     *rows(
@@ -149,9 +117,7 @@ TABLE: list[Row] = [
             ]
         ]
         * 2,
-        hl_blind_s=7.0,
-        hl_naked_s=7.0,
-        ts_blind_s=17.0,
+        **UNNOTICED,
         ts_naked_s=12.0,
     ),
     *rows(
