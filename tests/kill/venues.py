@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
@@ -99,38 +100,63 @@ def faults_of(weather: str, order: str) -> list[tuple[str, dict[str, Any]]]:
     return []
 
 
-class Sampler:
-    """Looks at the venue on its own loop every few milliseconds, and keeps what is new."""
+class Simulated(ABC):
+    """What is alike on both. The venue is looked at on its own loop every few milliseconds, and what is new is kept."""
 
-    def __init__(self, look: Any) -> None:
-        self._look = look
-        self.moments: list[Moment] = []
+    symbol: str
+    sending: str  # what the venue calls the sending of an order
 
-    def begin(self, server: Any) -> None:
+    def __init__(self, sim: Any) -> None:
+        self.sim = sim
+        self._moments: list[Moment] = []
+
+    @abstractmethod
+    def _look(self, server: Any) -> tuple[Decimal, Decimal | None, bool]:
+        """What of a Moment is to be seen now."""
+
+    def _sample(self, server: Any) -> None:
         held, level, loose = self._look(server)
-        last = self.moments[-1] if self.moments else None
+        last = self._moments[-1] if self._moments else None
         if last is None or (held, level, loose) != last[1:]:
-            self.moments.append(Moment(time.time_ns() // 1_000_000, held, level, loose))
-        asyncio.get_running_loop().call_later(SAMPLE_S, self.begin, server)
+            self._moments.append(Moment(time.time_ns() // 1_000_000, held, level, loose))
+        asyncio.get_running_loop().call_later(SAMPLE_S, self._sample, server)
+
+    def __exit__(self, *_: object) -> None:
+        self.sim.stop()
+
+    def set_price(self, price: Decimal) -> None:
+        self.sim.move(self.symbol, price)
+
+    def moments(self) -> list[Moment]:
+        return self.sim.call(lambda _: list(self._moments))
+
+    def weather(self, name: str) -> None:
+        self.sim.clear_fault()
+        for fault, args in faults_of(name, self.sending):
+            self.sim.fault(fault, **args)
+
+    def struck(self) -> dict[str, int]:
+        return dict(self.sim.counters()["faults_struck"])
 
 
-class Hyperliquid:
-    symbol, size = "BTC", Decimal("0.01")
+def tightest(held: Decimal | int, levels: list[Decimal]) -> Decimal | None:
+    return (max(levels) if held > 0 else min(levels)) if levels else None
+
+
+class Hyperliquid(Simulated):
+    sim: SimServer
+    symbol, size, sending = "BTC", Decimal("0.01"), "order"
     move = Move(start=Decimal(50_000), tick=Decimal(1), swing=(0.002, 0.006), gap=0.006)
 
     def __init__(self, seed: int) -> None:
-        self.sim = SimServer(seed=seed)
-        self._sampler = Sampler(self._look)
+        super().__init__(SimServer(seed=seed))
 
     def __enter__(self) -> "Hyperliquid":
         self.sim.start()
         self.sim.fund(ACCOUNT)
         self.sim.move(self.symbol, self.move.start)
-        self.sim.call(self._sampler.begin)
+        self.sim.call(self._sample)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.sim.stop()
 
     def config(self) -> dict[str, Any]:
         exits = {
@@ -141,9 +167,6 @@ class Hyperliquid:
         where = {"venue": "hyperliquid", "network": "testnet", "api_url": self.sim.url, "ws_url": self.sim.ws_url}
         return QUICK | where | {"dry_run": False, "markets": [market]}
 
-    def set_price(self, price: Decimal) -> None:
-        self.sim.move(self.symbol, price)
-
     def _look(self, server: Any) -> tuple[Decimal, Decimal | None, bool]:
         venue = server.venue
         held = venue.touch(ACCOUNT).held(self.symbol)
@@ -153,11 +176,7 @@ class Hyperliquid:
             if r.trigger is not None and r.trigger.is_stop and r.side.sign * held < 0
             and (r.whole_position or r.size >= abs(held))
         ]  # fmt: skip
-        level = (max(levels) if held > 0 else min(levels)) if levels else None
-        return held, level, not held and bool(waiting)
-
-    def moments(self) -> list[Moment]:
-        return self.sim.call(lambda _: list(self._sampler.moments))
+        return held, tightest(held, levels), not held and bool(waiting)
 
     def fills(self) -> list[VenueFill]:
         return [
@@ -178,35 +197,24 @@ class Hyperliquid:
     def sent_ids(self) -> list[str]:
         return [order["c"] for r in self.sim.received("order") for order in r.action["orders"] if "c" in order]
 
-    def weather(self, name: str) -> None:
-        self.sim.clear_fault()
-        for fault, args in faults_of(name, "order"):
-            self.sim.fault(fault, **args)
 
-    def struck(self) -> dict[str, int]:
-        return dict(self.sim.counters()["faults_struck"])
-
-
-class Topstepx:
-    symbol, size = "MGC", Decimal(2)
+class Topstepx(Simulated):
+    sim: TopstepxSim
+    symbol, size, sending = "MGC", Decimal(2), "Order/place"
     move = Move(start=Decimal(4_100), tick=Decimal("0.1"), swing=(0.0008, 0.0025), gap=0.002)
 
     def __init__(self, seed: int) -> None:
         """Every other account is in Position Brackets mode: there the bot places stop and target by itself."""
-        self.sim = TopstepxSim(seed=seed)
+        super().__init__(TopstepxSim(seed=seed))
         self._brackets = "auto-oco" if seed % 2 else "position"
-        self._sampler = Sampler(self._look)
 
     def __enter__(self) -> "Topstepx":
         self.sim.start()
         self.sim.set_brackets(self._brackets)
         self.sim.move(self.symbol, self.move.start)
         self._contract = self.sim.contract(self.symbol)
-        self.sim.call(self._sampler.begin)
+        self.sim.call(self._sample)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.sim.stop()
 
     def config(self) -> dict[str, Any]:
         exits = {
@@ -217,9 +225,6 @@ class Topstepx:
         where = {"venue": "topstepx", "network": "simulator", "api_url": self.sim.url}
         return QUICK | where | {"markets": [market]}
 
-    def set_price(self, price: Decimal) -> None:
-        self.sim.move(self.symbol, price)
-
     def _look(self, server: Any) -> tuple[Decimal, Decimal | None, bool]:
         book = server.venue.book
         held = book.accounts[self.sim.practice_id].held(self._contract)
@@ -228,11 +233,8 @@ class Topstepx:
             if o.status is Status.OPEN and o.type is not OrderType.MARKET
         ]  # fmt: skip
         levels = [o.stop_price for o in works if o.type is OrderType.STOP and o.left == abs(held) and o.sign * held < 0]
-        level = (max(levels) if held > 0 else min(levels)) if levels else None
-        return Decimal(held), level, not held and any(TAG.fullmatch(o.tag or "") for o in works)
-
-    def moments(self) -> list[Moment]:
-        return self.sim.call(lambda _: list(self._sampler.moments))
+        is_loose = not held and any(TAG.fullmatch(o.tag or "") for o in works)
+        return Decimal(held), tightest(held, levels), is_loose
 
     def fills(self) -> list[VenueFill]:
         return [
@@ -261,14 +263,6 @@ class Topstepx:
 
     def sent_ids(self) -> list[str]:
         return [received.body["customTag"] for received in self.sim.received("Order/place")]
-
-    def weather(self, name: str) -> None:
-        self.sim.clear_fault()
-        for fault, args in faults_of(name, "Order/place"):
-            self.sim.fault(fault, **args)
-
-    def struck(self) -> dict[str, int]:
-        return dict(self.sim.counters()["faults_struck"])
 
 
 VENUES: dict[str, type[Hyperliquid] | type[Topstepx]] = {"hyperliquid": Hyperliquid, "topstepx": Topstepx}
