@@ -9,7 +9,7 @@ import gc
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3), glibc
-LARGE_BYTES = 128 * 1024
+LARGE_BYTES = 64 * 1024
 SAFETY_NET = 100_000  # new objects that start a pass after all, should the main loop not come round
 
 
