@@ -2,7 +2,7 @@
 
 import msgspec
 
-from core import account, bars, orders, positions, prices, protection, reconcile, records, strategy
+from core import account, bars, orders, positions, prices, protection, records, strategy
 from core.exits import reprice
 from core.messages import (
     ClockOffset,
@@ -234,8 +234,9 @@ def on_tick(turn: Turn, event: Tick) -> None:
         leave_all(turn, ExitReason.DAILY_LOSS)
     if turn.state.flatten:
         leave_all(turn, ExitReason.FLATTEN)
-    pause_ms = reconcile.SURE_MS_MIN if turn.state.disputed else 1_000
-    if turn.now_ms >= turn.state.account_due_ms and turn.now_ms - turn.state.read_account_ms >= pause_ms:
+    hungry_ms = records.hungry_pause_ms(turn.state, turn.now_ms)
+    is_due = hungry_ms is not None or turn.now_ms >= turn.state.account_due_ms
+    if is_due and turn.now_ms - turn.state.read_account_ms >= (hungry_ms or 1_000):
         turn.set(account_due_ms=turn.now_ms + 5_000)  # if the answer never comes
         records.read_account(turn, "regular", with_fills=not turn.state.fills_up)
     account.leave_for_roll(turn)

@@ -13,7 +13,7 @@ from core.state import MarketState, open_pnl
 from core.turn import Turn
 
 NEVER_MS = 60_000
-SURE_MS_MIN = 200
+SURE_MS_MIN = records.DISPUTED_MS
 
 
 def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
@@ -50,6 +50,7 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
         balance=snapshot.balance,
         window_left=turn.state.window_left if snapshot.requests_left is None else snapshot.requests_left,
         disputed=sure_ms < NEVER_MS,
+        answered_ms=snapshot.requested_ms,
         account_due_ms=turn.now_ms + min(next_read_ms(turn, skipped), sure_ms),
     )
     records.close_gap(turn, snapshot.requested_ms)

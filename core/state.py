@@ -255,6 +255,7 @@ class State(msgspec.Struct, frozen=True):
     prop_noted_ms: int = 0  # the last line about its distances
     prop_excess: str = ""  # what is above a cap, as last said
     prop_closes: dict[str, tuple[int, int]] = {}  # by contract outside the config: close asked for last (ms), how often
+    answered_ms: int = 0  # when the latest account read that was answered had been asked for
     swept_ms: int = 0  # when the fills were last read where no stream tells its history
     window_left: int | None = None  # requests, or their weight, in the venue's window at the latest account read
     budget_left: int | None = None  # actions the venue still takes from this address (Hyperliquid)

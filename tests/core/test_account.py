@@ -66,7 +66,7 @@ def test_the_account_is_read_while_the_fill_stream_is_down(pit: Pit) -> None:
     assert of(PollPrices, actions) == [] and "fills_polled" in pit.names()
     assert (pit.state.stream_up, pit.state.fills_up, pit.state.stream_mode) == (True, False, "websocket")
     reads = of(ReadAccount, pit.wait(1_500))
-    assert [read.fills_since_ms is not None for read in reads] == [True]
+    assert 2 <= len(reads) <= 4 and all(read.fills_since_ms is not None for read in reads)  # nobody answers
     pit.snapshot()
     reads = of(ReadAccount, pit.wait(5_100))
     assert [read.fills_since_ms is not None for read in reads] == [True]

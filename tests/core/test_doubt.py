@@ -12,6 +12,7 @@ from core.messages import (
     RejectReason,
     Settle,
     Started,
+    StreamUp,
 )
 from core.model import Order, OrderStatus, OrderType, Side
 from core.oco import CLOSE_AGAIN_MS, CLOSED_MS
@@ -202,6 +203,16 @@ def test_a_read_that_contradicts_us_and_may_be_old_makes_the_next_one_urgent(pit
     assert read.is_urgent
     pit.snapshot("2")
     assert not pit.state.disputed
+
+
+def test_a_read_that_fails_when_fills_may_be_missing_is_tried_again_soon_and_not_for_ever(pit: Pit) -> None:
+    """Seen under faults: a hand's trade while the hub was cut, and the read after it answered 404 (P2)."""
+    pit.feed(StreamUp(stream="topstepx-user", subscriptions=2, received_ms=pit.later()))
+    assert len(of(ReadAccount, pit.wait(2_000))) >= 3
+    pit.wait(4_000)
+    assert len(of(ReadAccount, pit.wait(2_000))) <= 2
+    pit.snapshot()
+    assert of(ReadAccount, pit.wait(2_000)) == []
 
 
 def test_a_read_dated_by_a_clock_that_had_jumped_hides_no_fill(pit: Pit) -> None:
