@@ -15,7 +15,7 @@ N ?= 500
 COUNT ?= 1000000
 KEEP = $(BIN)/python -m benchmarks.reliability
 
-.PHONY: run test check lint collect bench soak simulate faults kill fuzz mutants audit sim clean
+.PHONY: run test check lint pytest collect bench soak simulate faults kill fuzz mutants audit sim clean
 # Tests start hundreds of processes; each would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -23,7 +23,9 @@ run: $(VENV)/run.ok
 	$(BIN)/python trading_bot.py $(ARGS)
 
 test: $(VENV)/dev.ok
-	@$(MAKE) --no-print-directory -j 2 lint collect
+	@$(MAKE) --no-print-directory -j 2 lint pytest
+
+pytest: collect
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/dev.ok

@@ -144,6 +144,9 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
         hold_back(turn, record)
         if event.reason is RejectReason.NOT_SENT:
             turn.change(event.symbol, stop_retry_ms=turn.now_ms + orders.EXIT_RETRY_MS)
+        elif event.reason is RejectReason.RATE_LIMIT:
+            retry_ms = min(turn.market(event.symbol).stop_retry_ms, turn.now_ms + orders.LIMITED_MS_MAX)
+            turn.change(event.symbol, stop_retry_ms=retry_ms)
         bare_ms = turn.now_ms - (market.naked_since_ms or turn.now_ms)
         if event.reason is RejectReason.HALTED and not turn.rules.can_reduce_only and bare_ms >= DEAD_MONTH_MS:
             oco.close_at_venue(turn, event.symbol, NO_ORDERS)

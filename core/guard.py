@@ -178,7 +178,9 @@ def on_modify_answered(turn: Turn, event: ModifyAnswered) -> ExitReason | None:
         records.read_orders(turn, "a change in doubt")
         return None
     wanted, before = record.wanted, record.order
-    wait_ms = AGAIN_MS if event.done else min(AGAIN_MS * 2**record.tries, AGAIN_MS_MAX)
+    is_limited = event.reason is RejectReason.RATE_LIMIT and wanted.size != before.size
+    wait_ms_max = orders.LIMITED_MS_MAX if is_limited else AGAIN_MS_MAX
+    wait_ms = AGAIN_MS if event.done else min(AGAIN_MS * 2**record.tries, wait_ms_max)
     records.put_record(
         turn,
         msgspec.structs.replace(

@@ -31,6 +31,7 @@ SETTLE_AGAIN_MS = 15_000  # a question about an order that nobody answered is as
 EXIT_SETTLE_MS = (
     500  # an exit is given its usual answer time: a noop sent at once could overtake and kill it (page 3.8)
 )
+LIMITED_MS_MAX = 1_500  # after "too many requests" about a stop: there may be room at any moment, and nobody tells
 DOUBT_MS_MAX = 1_500  # between two questions about one order: what it did may stand without a stop (P2)
 FILLS_LATE_MS = 5_000
 BRIDGE_MS = 1_000  # no word of an exit for so long: a stop goes beside it

@@ -8,6 +8,7 @@ from runtime.venue import VenueUnavailable
 
 WINDOW_MS = 60_000
 URGENT_MS = 500  # 120 a minute: fewer than the strictest venue allows
+HELD_MS = 1_500  # after a 429: if refused requests count as well, more of them would keep the window full
 
 
 class WeightBudget:
@@ -17,8 +18,8 @@ class WeightBudget:
     or are fixed is unverified, and what fits every sliding window fits every fixed one.
     Actions (orders, cancels, noops) always go and are only written down; reads leave `reserve` to them and wait
     for their turn, or give up. A read that an exit or a stop waits for is `urgent`: it may use the reserve, and beyond
-    that, or after a 429, goes all the same every URGENT_MS. The lock is the exception to "no locks": the count belongs
-    to the IP, hence to all threads at once, and it is held for microseconds, never while anybody waits.
+    that goes all the same every URGENT_MS, after a 429 every HELD_MS. The lock is the exception to "no locks": the
+    count belongs to the IP, hence to all threads at once, and it is held for microseconds, never while anybody waits.
     """
 
     def __init__(
@@ -101,8 +102,9 @@ class WeightBudget:
 
     def _try_urgent(self, now_ms: int, weight: int) -> float:
         if self._used + weight > self.capacity or now_ms < self._held_until_ms:
-            wait_ms = 0 if self._urgent_ms is None else self._urgent_ms + URGENT_MS - now_ms
-            if 0 < wait_ms <= URGENT_MS:
+            pause_ms = HELD_MS if now_ms < self._held_until_ms else URGENT_MS
+            wait_ms = 0 if self._urgent_ms is None else self._urgent_ms + pause_ms - now_ms
+            if 0 < wait_ms <= pause_ms:
                 return wait_ms / 1000
             self._urgent_ms = now_ms
         self._add(now_ms, weight)

@@ -115,7 +115,7 @@ def test_what_an_exit_waits_for_does_not_wait_for_the_end_of_a_429(clock: Manual
     budget.hold(60)
     budget.take(1, STOP, urgent=True)
     budget.take(1, STOP, urgent=True)
-    assert clock.waits == [0.5]
+    assert clock.waits == [1.5]
     with pytest.raises(VenueUnavailable):
         budget.take(1, STOP)
 

@@ -189,6 +189,23 @@ def test_an_exit_that_was_taken_and_whose_end_was_missed_is_asked_about(pit: Pit
     assert [action.order.client_id for action in of(Settle, actions)] == [close.client_id]
 
 
+def test_a_stop_refused_for_too_many_requests_is_tried_again_soon_however_often(pit: Pit) -> None:
+    """Under faults: a minute of 429, and four seconds bare after it, for the pauses had grown (P2)."""
+    pit.trade("4100")
+    [stop] = sent(pit.fill(99, Side.BUY, "2", "4100"))
+    for _ in range(12):
+        actions = pit.reject(stop, RejectReason.RATE_LIMIT)
+        for _ in range(27):
+            stops = [order for order in sent(actions) if order.type is OrderType.STOP]
+            for close in exits(actions):
+                actions = pit.reject(close, RejectReason.RATE_LIMIT)
+                stops += [order for order in sent(actions) if order.type is OrderType.STOP]
+            if stops:
+                break
+            actions = pit.wait(100)
+        [stop] = stops
+
+
 # --- what account reads say -------------------------------------------------------------------------------------------
 
 

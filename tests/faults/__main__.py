@@ -53,6 +53,8 @@ NOTES = """
   noticed first (5 s, 15 s), then REST is asked.
 * Garbage between frames: 7 s without a price. What follows may look like the rest of a long frame: it is noticed as
   silence.
+* A minute of 429 on TopstepX: 6 s after it has ended. A stop of the wrong size must be cancelled first, and the pauses
+  between the tries have grown to 5 s: if refused requests count as well, quick ones would keep the window full.
 * A stop that is always refused: 2 s, then the bot closes (P2).
 """
 
