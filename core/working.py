@@ -142,7 +142,8 @@ def _end_absent(turn: Turn, symbol: str, listed_ids: set[int]) -> None:
     for record in resting(turn.market(symbol)):
         if record.order_id is None or record.order_id in listed_ids:
             continue
-        if record.seen_ms is None and turn.now_ms - (record.accepted_ms or record.sent_ms) <= LISTING_MS:
+        since_ms = turn.now_ms - (record.accepted_ms or record.sent_ms)
+        if record.seen_ms is None and 0 <= since_ms <= LISTING_MS:  # below 0: the clock was set back since
             continue  # accepted a moment ago
         end(turn, record, OrderStatus.CANCELED, "not listed")
 

@@ -156,7 +156,9 @@ def gaps(reading: Reading, run: int) -> Times:
     stretches = []
     for from_ms, to_ms in reading.times("disk_full").parts:
         later = (true_ms for true_ms in restored if true_ms >= from_ms)
-        stretches.append((from_ms, max(to_ms, min(next(later, to_ms) + LANE_MS, to_ms + JOURNAL_AGAIN_MS))))
+        stretches.append(
+            (from_ms, max(to_ms, min(next(later, to_ms) + LANE_MS, reading.able.after(to_ms, JOURNAL_AGAIN_MS))))
+        )
     for part in reading.tape.written:
         if part.torn and part.run == run:
             later = (true_ms for true_ms in restored if true_ms >= part.true_ms)

@@ -206,6 +206,17 @@ def test_a_stop_refused_for_too_many_requests_is_tried_again_soon_however_often(
         [stop] = stops
 
 
+def test_a_stop_that_is_not_listed_is_gone_though_the_clock_was_set_back_meanwhile(pit: Pit) -> None:
+    """Seen in a simulated day: it counted as accepted a moment ago for a minute, and the position was bare (P2)."""
+    pit.enter()
+    pit.now_ms -= 60_000
+    pit.feed(Started(run_id=8, rules=pit.rules, received_ms=pit.later()))
+    pit.snapshot("2", ahead_ms=60_000)
+    pit.listing()
+    assert [record for record in pit.market.live_orders() if record.rests] == []
+    assert pit.market.naked_since_ms is not None
+
+
 # --- what account reads say -------------------------------------------------------------------------------------------
 
 
