@@ -102,7 +102,8 @@ class WeightBudget:
 
     def _try_urgent(self, now_ms: int, weight: int) -> float:
         if self._used + weight > self.capacity or now_ms < self._held_until_ms:
-            pause_ms = HELD_MS if now_ms < self._held_until_ms else URGENT_MS
+            held_ms = self._held_until_ms - now_ms
+            pause_ms = URGENT_MS if held_ms <= 0 else max(URGENT_MS, min(HELD_MS, held_ms))
             wait_ms = 0 if self._urgent_ms is None else self._urgent_ms + pause_ms - now_ms
             if 0 < wait_ms <= pause_ms:
                 return wait_ms / 1000
