@@ -310,6 +310,14 @@ def on_clock(turn: Turn, event: ClockOffset) -> None:
             "WARNING", "clock_offset", offset_ms=event.offset_ms, round_trip_ms=event.round_trip_ms,
             text="this machine's clock differs from the venue's; ages are corrected by it",
         )  # fmt: skip
+    for symbol in turn.state.markets:
+        forget_the_future(turn, symbol)
+
+
+def forget_the_future(turn: Turn, symbol: str) -> None:
+    """What was found while our clock had jumped is dated ahead: no trade would move its exits until then (P8)."""
+    if turn.market(symbol).exits_from_ms > turn.venue_now_ms + positions.READ_AHEAD_MS_MAX:
+        turn.change(symbol, exits_from_ms=turn.venue_now_ms)
 
 
 def on_core_fault(turn: Turn, event: CoreFault) -> None:

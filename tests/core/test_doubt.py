@@ -4,6 +4,7 @@ import pytest
 
 from core.messages import (
     CancelAnswered,
+    ClockOffset,
     CloseAnswered,
     CloseContract,
     FlattenRequested,
@@ -14,7 +15,7 @@ from core.messages import (
     Started,
     StreamUp,
 )
-from core.model import Order, OrderStatus, OrderType, Side
+from core.model import Order, OrderStatus, OrderType, Side, Trade
 from core.oco import CLOSE_AGAIN_MS, CLOSED_MS
 from core.orders import BRIDGE_MS, DOUBT_MS_MAX
 from core.records import SWEEP_BACK_MS, SWEEP_MS
@@ -248,6 +249,18 @@ def test_a_read_dated_by_a_clock_that_had_jumped_hides_no_fill(pit: Pit) -> None
     pit.snapshot(ahead_ms=90_000)
     pit.fill(99, Side.BUY, "2", "4100")
     assert pit.market.position is not None and pit.market.position.size == D(2)
+
+
+def test_a_position_found_while_the_clock_had_jumped_has_its_exits_at_once(pit: Pit) -> None:
+    """Under faults: dated 90 s ahead, it ran past its take-profit for 90 s, for every trade was older than it (P8)."""
+    pit.now_ms += 90_000
+    pit.trade("4100")
+    pit.snapshot("2", orders=(row(40, Side.SELL, "2", "4096", tag=None),))
+    assert pit.market.position is not None
+    pit.feed(ClockOffset(offset_ms=-90_000, round_trip_ms=50, received_ms=pit.later()))
+    late_ms = pit.now_ms - 90_000
+    pit.feed(Trade("MGC", D(4120), D(1), Side.BUY, 999, late_ms, pit.later()))
+    assert pit.market.exit_reason is ExitReason.TAKE_PROFIT
 
 
 def test_fills_are_read_now_and_then_for_a_hub_may_swallow_one_and_look_alive(pit: Pit) -> None:
