@@ -182,7 +182,10 @@ def test_brackets_the_venue_has_refused_are_remembered(
     monkeypatch.setenv("TOPSTEPX_USERNAME", "demo")
     monkeypatch.setenv("TOPSTEPX_API_KEY", "demo")
     running = BotThread(tmp_path, config(gateway, markets=[market(ENTER)], **rules), monkeypatch).start()
-    gateway.move(MGC, "4101")
+    for price in ("4101", "4101.1", "4101.2"):  # one told late belongs to a bar that is over
+        gateway.move(MGC, price)
+        if running.log.comes("brackets_refused", 1, 5.0):
+            break
     running.log.wait("brackets_refused")
     running.stop()
     verdict, answer = row(check(gateway, prop_rules=None), "brackets")
