@@ -167,7 +167,10 @@ def watch_doubt(turn: Turn, symbol: str) -> None:
     since = market.naked_since_ms
     if market.position is None or since is None or turn.now_ms - since < guard.NAKED_MS_MAX:
         return
-    doubtful = [record for record in market.live_orders() if record.status in (OrderStatus.SENT, OrderStatus.UNKNOWN)]
+    live = market.live_orders()
+    if any(r.purpose is Purpose.EXIT and turn.now_ms - r.sent_ms < guard.NAKED_MS_MAX for r in live):
+        return  # one of ours is at it: two closes at once would open a position
+    doubtful = [record for record in live if record.status in (OrderStatus.SENT, OrderStatus.UNKNOWN)]
     if doubtful and turn.now_ms - min(record.sent_ms for record in doubtful) >= guard.NAKED_MS_MAX:
         close_at_venue(turn, symbol, "an order is in doubt")
 

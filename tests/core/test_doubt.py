@@ -105,6 +105,16 @@ def test_the_venue_is_asked_to_close_what_no_order_of_ours_may(pit: Pit) -> None
     assert pit.market.position is None and pit.market.clean
 
 
+def test_it_is_not_asked_in_the_moment_in_which_an_exit_of_ours_leaves(pit: Pit) -> None:
+    """Seen after a kill: a stop in doubt, both closes in one turn, and a position of the other side (P4)."""
+    pit.trade("4100")
+    [stop] = sent(pit.fill(99, Side.BUY, "2", "4100"))
+    pit.unknown(stop)
+    pit.snapshot("2")
+    actions = pit.wait(2_600)
+    assert len(exits(actions)) + len(of(CloseContract, actions)) == 1
+
+
 def test_it_is_asked_again_but_not_at_once(pit: Pit) -> None:
     bare_with_an_exit_in_doubt(pit)
     pit.wait(1_900)
