@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
     versions = [rival.version for rival in rivals]
     before = arguments.output.read_text(encoding="utf-8") if arguments.output.exists() else ""
     arguments.output.write_text(page(tables, versions, command(arguments), before), encoding="utf-8")
-    print(f"\nwritten to {arguments.output}")
+    print(f"\nwritten to {arguments.output.name}")
     return 0
 
 

@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     words += f" --drop-every {arguments.drop_every:g}"
     before = arguments.output.read_text(encoding="utf-8") if arguments.output.exists() else ""
     arguments.output.write_text(page([result], [], f"python -m benchmarks.soak {words}", before), encoding="utf-8")
-    print(f"\nwritten to {arguments.output}")
+    print(f"\nwritten to {arguments.output.name}")
     return 0
 
 
