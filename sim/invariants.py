@@ -1,12 +1,14 @@
 """The promises P1 to P12 as code: each judge reads what happened (a `Tape`) and nothing of the bot's insides.
 
 What cannot be seen in a setting is `not_judged`, which is no pass. Bounds: `sim.verdict`. The judges: P2, P3, P4 from
-the venue's record (`invariants_venue`), P1, P6, P8, P9, P12 from the journal (`invariants_journal`), P7 from both.
+the venue's record (`invariants_venue`), P1, P6, P8, P9, P12 from the journal (`invariants_journal`), P7 from both
+(`invariants_restart`).
 """
 
 from collections.abc import Callable
 
 from sim import invariants_journal as by_journal
+from sim import invariants_restart as over_restarts
 from sim import invariants_venue as by_venue
 from sim.verdict import Bounds, Verdict
 from sim.world_read import Reading, clock
@@ -36,8 +38,8 @@ WAIT_MS_MAX = 500  # on a loaded machine; a request that nobody answers takes se
 def p7_restart_is_start(reading: Reading, bounds: Bounds) -> Verdict:
     verdict = Verdict("P7_restart_is_start")
     by_journal.judge_starts(reading, verdict)
-    by_venue.judge_levels(reading, verdict)
-    by_venue.judge_agreement(reading, bounds, verdict)
+    over_restarts.judge_levels(reading, verdict)
+    over_restarts.judge_agreement(reading, bounds, verdict)
     return verdict
 
 

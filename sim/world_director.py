@@ -101,7 +101,7 @@ class Director:
             if world.now_us() - self._asleep_us > HUNG_UP_US:  # the venue has hung up meanwhile
                 world.http_epoch += 1
                 for link in list(world.open_links):
-                    link.break_off()  # type: ignore[attr-defined]
+                    link.break_off()
             if world.process is not None:
                 world.process.awake()
 
@@ -154,7 +154,7 @@ class Director:
     def _strike_cut_stream(self, fault: Fault) -> bool:
         links = list(self.world.open_links)
         if links:
-            self.world.dice(fault).choice(links).break_off()  # type: ignore[attr-defined]
+            self.world.dice(fault).choice(links).break_off()
         return bool(links)
 
     def _strike_bot_killed(self, fault: Fault) -> bool:
@@ -197,7 +197,7 @@ class Director:
         world.http_epoch += 1
         world.open_span("venue_down")
         for link in list(world.open_links):
-            link.break_off()  # type: ignore[attr-defined]
+            link.break_off()
 
         def back() -> None:
             world.venue_up = True

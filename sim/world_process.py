@@ -327,7 +327,7 @@ class Process:
             self.world.crew.kill(fibre)
         self._fibres.clear()
         for link in list(self.world.open_links):
-            link.break_off()  # type: ignore[attr-defined]
+            link.break_off()
         for call in self._postponed:
             self.world.after(0, call)
         if self.world.process is self:

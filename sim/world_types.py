@@ -220,6 +220,9 @@ class Link(Protocol):
     def close(self) -> None:
         """The venue hangs up."""
 
+    def break_off(self, last: bytes = b"") -> None:
+        """The connection is gone for both, without a word but `last`."""
+
 
 class Wire(Protocol):
     """What the real clients get in place of their connections (`runtime.warm_http`, `runtime.read_http`)."""
