@@ -217,6 +217,11 @@ def on_working_orders(turn: Turn, event: WorkingOrders) -> None:
         strategy.grant_wish(turn, symbol)
 
 
+def on_close_answered(turn: Turn, event: CloseAnswered) -> None:
+    oco.on_close_answered(turn, event)
+    prop_guard.on_close_answered(turn, event)
+
+
 def on_account(turn: Turn, event: AccountSnapshot) -> None:
     reconcile.on_account(turn, event)
     for symbol in turn.state.markets:
@@ -270,7 +275,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     WorkingOrders: on_working_orders,
     AccountSnapshot: on_account,
     AccountUpdate: account.on_update,
-    CloseAnswered: prop_guard.on_close_answered,
+    CloseAnswered: on_close_answered,
     PositionUpdate: account.on_position,
     ContractRolled: account.on_rolled,
     RequestBudget: on_budget,

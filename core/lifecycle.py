@@ -234,9 +234,9 @@ def on_tick(turn: Turn, event: Tick) -> None:
         leave_all(turn, ExitReason.DAILY_LOSS)
     if turn.state.flatten:
         leave_all(turn, ExitReason.FLATTEN)
-    hungry_ms = records.hungry_pause_ms(turn.state, turn.now_ms)
-    is_due = hungry_ms is not None or turn.now_ms >= turn.state.account_due_ms
-    if is_due and turn.now_ms - turn.state.read_account_ms >= (hungry_ms or 1_000):
+    again_ms = records.read_again_ms(turn.state, turn.now_ms)
+    is_due = again_ms is not None or turn.now_ms >= turn.state.account_due_ms
+    if is_due and turn.now_ms - turn.state.read_account_ms >= (again_ms or 1_000):
         turn.set(account_due_ms=turn.now_ms + 5_000)  # if the answer never comes
         records.read_account(turn, "regular", with_fills=not turn.state.fills_up)
     account.leave_for_roll(turn)

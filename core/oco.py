@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from core import guard, orders, positions, records, working
 from core.exits import check_exit, is_crossed, stop_level, tighter_tick
-from core.messages import CloseContract
+from core.messages import CloseAnswered, CloseContract
 from core.model import Order, OrderStatus, Purpose, Side
 from core.state import ExitReason, MarketState, OrderRecord, Position, VenueStop
 from core.turn import Turn
@@ -24,7 +24,7 @@ TRAIL_TICKS = 1
 READ_AGAIN_MS = 150
 READ_AGAIN_MS_MAX = 5_000
 TURNED_MS = 3_000
-CLOSE_AGAIN_MS = 3_000
+CLOSE_ANSWER_MS = 10_000  # a close by contract that nobody has answered may be on its way for so long
 CLOSED_MS = 1_500  # after the venue was asked to close: no order of ours, which could open what it has closed
 
 
@@ -181,11 +181,13 @@ def close_at_venue(turn: Turn, symbol: str, why: str) -> None:
     For where no order is taken (the old month after a roll), or none may be sent. Then its fill is waited for.
     """
     market = turn.market(symbol)
-    if market.position is None or turn.now_ms - market.venue_close_ms < CLOSE_AGAIN_MS:
+    if market.position is None or turn.now_ms < market.venue_close_again_ms:
         return
+    if not turn.rules.takes_orders(symbol, turn.venue_now_ms):
+        return  # it cancels what rests before it closes, and the close would be refused
     reason = market.exit_reason or ExitReason.UNPROTECTED
     turn.dirty(
-        symbol, exit_reason=reason, leaving_ms=None, venue_close_ms=turn.now_ms,
+        symbol, exit_reason=reason, leaving_ms=None, venue_close_again_ms=turn.now_ms + CLOSE_ANSWER_MS,
         exit_retry_ms=turn.now_ms + CLOSED_MS, stop_retry_ms=turn.now_ms + CLOSED_MS,
     )  # fmt: skip
     turn.act(CloseContract(symbol, turn.market_rules(symbol).instrument.contract_id, reason.value))
@@ -193,6 +195,13 @@ def close_at_venue(turn: Turn, symbol: str, why: str) -> None:
         "WARNING", "leaving", symbol=symbol, reason=reason.value, notify=True,
         text=f"{why}: the venue is asked to close what is held",
     )  # fmt: skip
+
+
+def on_close_answered(turn: Turn, event: CloseAnswered) -> None:
+    """Two closes by contract at once could open a position: the next one only after this one's answer."""
+    if event.symbol in turn.state.markets:
+        market = turn.market(event.symbol)
+        turn.change(event.symbol, venue_close_again_ms=min(market.venue_close_again_ms, turn.now_ms + CLOSED_MS))
 
 
 def is_all_in_doubt(market: MarketState) -> bool:

@@ -8,7 +8,7 @@ from core.turn import Turn
 
 LATE_MS = 10_000  # an order's fills are looked for from so long before it was sent, or before a resting one has ended
 GAP_MS = 10_000
-HUNGRY_MS = 5_000
+MISSED_FOR_MS = 5_000
 DISPUTED_MS, MISSED_MS = 200, 500  # between two reads then
 # A hub without history may swallow a fill and look alive (TopstepX): so often fills are read in any case, so far back.
 SWEEP_MS, SWEEP_BACK_MS = 25_000, 60_000
@@ -64,7 +64,7 @@ def read_account(turn: Turn, reason: str, with_fills: bool = False) -> None:
     turn.act(ReadAccount(since_ms, reason, is_hurried))
 
 
-def hungry_pause_ms(state: State, now_ms: int) -> int | None:
+def read_again_ms(state: State, now_ms: int) -> int | None:
     """How soon after a read the next one is wanted where it is in dispute, or not answered since fills may be missing.
 
     The latter for some seconds only: at a venue that is away, quick questions would use up what orders need. None: as
@@ -73,7 +73,7 @@ def hungry_pause_ms(state: State, now_ms: int) -> int | None:
     if state.disputed:
         return DISPUTED_MS
     missed = state.gap_from_ms is not None and state.answered_ms < state.gap_ms
-    return MISSED_MS if missed and now_ms - state.gap_ms < HUNGRY_MS else None
+    return MISSED_MS if missed and now_ms - state.gap_ms < MISSED_FOR_MS else None
 
 
 def fills_from_ms(turn: Turn) -> int:

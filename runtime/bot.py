@@ -348,7 +348,7 @@ class Bot:
         return self._is_booked() or now_ms >= self._next_snapshot_ms + SNAPSHOT_LATE_MS
 
     def _is_busy(self) -> bool:
-        if records.hungry_pause_ms(self.state, self._clock.now_ms()) is not None:
+        if records.read_again_ms(self.state, self._clock.now_ms()) is not None:
             return True
         for market in self.state.markets.values():
             if market.naked_since_ms is not None or (market.position is None and not market.clean):

@@ -16,7 +16,7 @@ from core.messages import (
     StreamUp,
 )
 from core.model import Order, OrderStatus, OrderType, Side, Trade
-from core.oco import CLOSE_AGAIN_MS, CLOSED_MS
+from core.oco import CLOSE_ANSWER_MS, CLOSED_MS
 from core.orders import BRIDGE_MS, DOUBT_MS_MAX
 from core.records import SWEEP_BACK_MS, SWEEP_MS
 from core.state import ExitReason
@@ -115,10 +115,25 @@ def test_it_is_not_asked_in_the_moment_in_which_an_exit_of_ours_leaves(pit: Pit)
     assert len(exits(actions)) + len(of(CloseContract, actions)) == 1
 
 
-def test_it_is_asked_again_but_not_at_once(pit: Pit) -> None:
+def answered(pit: Pit, done: bool | None) -> CloseAnswered:
+    return CloseAnswered(
+        symbol="MGC", contract_id=MGC.contract_id, done=done, error=None if done else "?", received_ms=pit.later()
+    )
+
+
+def test_it_is_not_asked_again_before_it_has_answered(pit: Pit) -> None:
+    """Two closes at once open a position, and a slow venue takes longer than any pause of ours (P4)."""
     bare_with_an_exit_in_doubt(pit)
-    pit.wait(1_900)
-    assert of(CloseContract, pit.wait(CLOSE_AGAIN_MS - 400)) == []
+    assert len(of(CloseContract, pit.wait(CLOSE_ANSWER_MS))) == 1
+    assert len(of(CloseContract, pit.wait(3_000))) == 1  # nor is it waited for for ever
+
+
+@pytest.mark.parametrize("done", [True, False, None])
+def test_it_is_asked_again_soon_after_an_answer_that_did_not_help(pit: Pit, done: bool | None) -> None:
+    bare_with_an_exit_in_doubt(pit)
+    assert len(of(CloseContract, pit.wait(1_900))) == 1
+    pit.feed(answered(pit, done))
+    assert of(CloseContract, pit.wait(CLOSED_MS - 200)) == []
     assert len(of(CloseContract, pit.wait(600))) == 1
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from core.messages import CloseContract, FlattenRequested, ReadAccount
 from core.model import Order, OrderStatus, OrderType, Side
-from core.oco import CLOSED_MS
 from core.positions import held
 from core.state import ExitReason
 from tests.core.futures import ENTRY, STOP, TARGET, Pit, canceled_ids, children, exits, row, sent
@@ -166,9 +165,8 @@ def test_no_bridge_where_the_price_is_beyond_it(pit: Pit) -> None:
     close = doubt(pit)
     pit.trade("4095")
     assert sent(pit.wait(8_000)) == [] and "unprotected" in pit.names()
-    pit.settled(close, OrderStatus.REJECTED, "0", None)
-    pit.wait(CLOSED_MS)
-    assert [order.size for order in exits(pit.snapshot("2"))] == [D(2)]
+    actions = pit.settled(close, OrderStatus.REJECTED, "0", None) + pit.snapshot("2")
+    assert [order.size for order in exits(actions)] == [D(2)]
 
 
 def test_a_refused_close_restores_the_stop_and_tries_again(pit: Pit) -> None:
