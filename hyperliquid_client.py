@@ -21,7 +21,7 @@ from core.messages import (
     RequestBudget,
     WorkingOrders,
 )
-from core.model import Bar, Fill, Instrument, Order, OrderType
+from core.model import Bar, Fill, Instrument, Order, OrderType, VenuePosition
 from runtime.budget import WeightBudget
 from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, OrderAnswer, VenueUnavailable, believed
@@ -39,6 +39,7 @@ MODE_EVERY_MS = 60_000  # the owner can change the account's mode at any time (p
 FILLS_PAGE = 2000
 FILLS_PAGES_MAX = 8  # the venue reaches back 10000 fills
 BARS_MAX = 5000
+ROOM_MIN = 400  # weight that a glance at the positions leaves to all else: entries begin at 300
 T = TypeVar("T")
 
 
@@ -54,6 +55,8 @@ class HyperliquidClient:
 
     `account` is the master or sub-account that is traded, never the agent. Read instruments() before cloning.
     """
+
+    watch_s = 1.0  # 120 of the 1,200 of weight a minute (page 7.1)
 
     def __init__(
         self,
@@ -134,6 +137,13 @@ class HyperliquidClient:
         )
         return believed(snapshot, self._offset_ms)
 
+    def has_room(self) -> bool:
+        return self._budget.capacity - self._budget.used() >= ROOM_MIN
+
+    def positions(self) -> tuple[VenuePosition, ...]:
+        state = self._ask("clearinghouseState", info.Clearinghouse)
+        return checked("clearinghouseState", info.positions_of, state)
+
     def working_orders(self) -> WorkingOrders:
         requested_ms = self._clock.now_ms()
         rows = self._ask("frontendOpenOrders", list[info.OrderRow])
@@ -149,7 +159,9 @@ class HyperliquidClient:
         rows: dict[tuple[str, int], fills.FillRow] = {}
         start_ms = time_ms
         for _ in range(FILLS_PAGES_MAX):
-            page = self._ask("userFillsByTime", list[fills.FillRow], startTime=start_ms, aggregateByTime=False)
+            span = {"startTime": start_ms, "aggregateByTime": False}
+            request = {"type": "userFillsByTime", "user": self._user(), **span}
+            page = self._rest.info(request, list[fills.FillRow], 1)
             self._rest.charge_rows(len(page), 20)
             rows.update((fills.fill_key(row), row) for row in page)
             if len(page) < FILLS_PAGE:

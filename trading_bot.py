@@ -46,6 +46,7 @@ from runtime.recovery import restore
 from runtime.report_health import build
 from runtime.snapshot import Published
 from runtime.venue import CredentialsRefused, VenueUnavailable
+from runtime.watch import PositionWatch
 
 log = logging.getLogger("bot")
 
@@ -192,6 +193,7 @@ class Parts:
         self.listing: ListingReader | None = None
         self.reader: AccountReader | None = None
         self.poller: PricePoller | None = None
+        self.watch: PositionWatch | None = None
         self.stream: Any = None
 
     def start(self, cleanup: contextlib.ExitStack) -> None:
@@ -201,7 +203,7 @@ class Parts:
                 cleanup.callback(part.stop)
         started: list[Any] = []
         cleanup.callback(stop_together, started)
-        for asking in (self.lanes, self.listing, self.reader, self.poller, self.stream):
+        for asking in (self.lanes, self.listing, self.reader, self.poller, self.watch, self.stream):
             if asking is not None:
                 asking.start()
                 started.append(asking)
@@ -253,6 +255,9 @@ def assemble(
     reading = client.clone()
     parts.reader = AccountReader(reading, timeframes_ms, inbox, clock, kit.seldom(reading, rules))
     parts.poller = PricePoller(client.clone(), list(rules.markets), settings.fallback.poll_interval, inbox, clock)
+    reader = parts.reader
+    if not rules.dry_run:
+        parts.watch = PositionWatch(client.clone(), rules.is_open, lambda: reader.read_ms, inbox, clock)
     parts.stream = kit.stream(rules, inbox)
     executor: Any = LiveExecutor(parts.lanes, parts.listing, parts.reader, parts.poller, parts.stream)
     if rules.dry_run:

@@ -1,7 +1,7 @@
 """News of the account as a whole: locked or not, what it holds by the stream's word, and a contract that has rolled."""
 
 from core import holdings, orders, records
-from core.messages import RESTART, AccountUpdate, ContractRolled, PositionUpdate, Stop
+from core.messages import RESTART, AccountUpdate, ContractRolled, PositionsSeen, PositionUpdate, Stop
 from core.model import ZERO
 from core.positions import held
 from core.turn import Turn
@@ -45,6 +45,23 @@ def on_position(turn: Turn, event: PositionUpdate) -> None:
     turn.change(symbol, hint=position.size, hint_ms=turn.now_ms)
     if position.size == 0:
         records.look(turn, "the venue says flat")
+
+
+def on_glance(turn: Turn, event: PositionsSeen) -> None:
+    """What differs is read at once, with all that belongs to it: a mute stream tells of no hand's trade (P2)."""
+    if not turn.state.synced:
+        return
+    sizes = {
+        position.symbol: position.size for position in event.positions if holdings.is_managed(position, turn.rules)
+    }
+    for symbol, market in turn.state.markets.items():
+        size = sizes.get(symbol, ZERO)
+        if size == held(market):
+            turn.change(symbol, hint=None)
+        elif event.requested_ms < market.dirty_ms or any(not record.rests for record in market.live_orders()):
+            turn.change(symbol, hint=size, hint_ms=turn.now_ms)  # older than what is under way
+        elif turn.state.read_account_ms != turn.now_ms:
+            records.read_account(turn, "the venue holds something else", with_fills=True)
 
 
 def check_hint(turn: Turn, symbol: str) -> None:

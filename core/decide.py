@@ -45,6 +45,7 @@ from core.messages import (
     OrderUnknown,
     OrderUpdate,
     PolledPrice,
+    PositionsSeen,
     PositionUpdate,
     ReadFailed,
     RejectReason,
@@ -65,6 +66,7 @@ from core.turn import Strategies, Turn
 
 KEY_DAYS_MIN = 14
 # After a read of the account that failed: a position opened meanwhile waits for its stop. Each may be three requests.
+NEWS = (Fill, OrderUpdate, PositionUpdate, PositionsSeen, AccountUpdate, AccountSnapshot, WorkingOrders)
 ACCOUNT_AGAIN_MS = 1_500
 REFUSED_MS = 1_000
 NO_ORDERS = "its contract takes no orders"
@@ -102,7 +104,7 @@ def refuse(turn: Turn, event: AnyEvent, why: str) -> None:
         return
     turn.set(refused_ms=turn.now_ms)
     turn.note("WARNING", "event_refused", kind=type(event).__name__, symbol=symbol, why=why)
-    if isinstance(event, Fill | OrderUpdate | PositionUpdate | AccountUpdate | AccountSnapshot | WorkingOrders):
+    if isinstance(event, NEWS):
         records.read_account(turn, "news that cannot be true", with_fills=True)
 
 
@@ -277,6 +279,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     AccountUpdate: account.on_update,
     CloseAnswered: on_close_answered,
     PositionUpdate: account.on_position,
+    PositionsSeen: account.on_glance,
     ContractRolled: account.on_rolled,
     RequestBudget: on_budget,
     KeyExpiry: on_key_expiry,

@@ -227,6 +227,7 @@ class CancelAnswered(Event, frozen=True):
     order_id: int
     gone: bool  # canceled now, or no longer there: either way it cannot fill from here on
     error: str | None  # why it is unknown or refused, when not gone
+    reason: RejectReason | None = None  # when it was turned away before anybody looked at it
 
 
 class ModifyAnswered(Event, frozen=True):
@@ -261,6 +262,13 @@ class PositionUpdate(Event, frozen=True):
     position: VenuePosition
 
 
+class PositionsSeen(Event, frozen=True):
+    """All positions by a glance over REST, when they are not those of the glance before: no stream has to tell."""
+
+    positions: tuple[VenuePosition, ...]
+    requested_ms: int  # our clock, before the request left
+
+
 class ContractRolled(Event, frozen=True):
     """The venue trades another month under this symbol now."""
 
@@ -287,6 +295,7 @@ class AccountSnapshot(Event, frozen=True):
     balance: Decimal | None = None  # realised cash, fees taken off, where the venue names it (TopstepX)
     has_open_pnl: bool = True  # False: `equity` is the balance alone (TopstepX names no open profit)
     can_trade: bool = True  # False: the venue has locked the account
+    missed_fills: bool = False  # those that belong to this round could not be read
     requests_left: int | None = None  # in the venue's window of requests (TopstepX) or of their weight (Hyperliquid)
 
 
@@ -341,6 +350,7 @@ AnyEvent = (
     | CloseAnswered
     | AccountUpdate
     | PositionUpdate
+    | PositionsSeen
     | ContractRolled
     | RequestBudget
     | KeyExpiry

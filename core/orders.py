@@ -31,10 +31,11 @@ SETTLE_AGAIN_MS = 15_000  # a question about an order that nobody answered is as
 EXIT_SETTLE_MS = (
     500  # an exit is given its usual answer time: a noop sent at once could overtake and kill it (page 3.8)
 )
-LIMITED_MS_MAX = 1_500  # after "too many requests" about a stop: there may be room at any moment, and nobody tells
+LIMITED_MS_MAX = 1_200  # after "too many requests" about a stop: there may be room at any moment, and nobody tells
 DOUBT_MS_MAX = 1_500  # between two questions about one order: what it did may stand without a stop (P2)
 FILLS_LATE_MS = 5_000
 BRIDGE_MS = 1_000  # no word of an exit for so long: a stop goes beside it
+BARE_MS, BRIDGE_BARE_MS = 1_500, 300  # bare for so long already: an exit whose answer is lost is given less
 KEPT_MS = 60_000  # final orders are kept this long for late fills
 FILL_MS = 500  # where a market order's answer names no fill: asked about when none has come for so long
 FILL_MS_POLLED = 150  # the same while no stream would bring it
@@ -216,9 +217,16 @@ def halt(turn: Turn, reason: str) -> None:
 
 
 def are_doubtful(turn: Turn, exits: list[OrderRecord]) -> bool:
-    """Whether there has been no word of any of them for so long that a stop goes beside them (P2)."""
+    """Whether there has been no word of any of them for so long that a stop goes beside them (P2).
+
+    One whose answer is lost is given less when the way to it has been long and bare.
+    """
     waited_ms = turn.now_ms - max(record.sent_ms for record in exits)
-    return waited_ms >= BRIDGE_MS and all(r.status in (OrderStatus.SENT, OrderStatus.UNKNOWN) for r in exits)
+    if waited_ms >= BRIDGE_MS:
+        return all(record.status in (OrderStatus.SENT, OrderStatus.UNKNOWN) for record in exits)
+    bare_ms = turn.now_ms - (turn.market(exits[0].order.symbol).naked_since_ms or turn.now_ms)
+    is_long = bare_ms >= BARE_MS and waited_ms >= BRIDGE_BARE_MS
+    return is_long and all(record.status is OrderStatus.UNKNOWN for record in exits)
 
 
 # --- doubt ----------------------------------------------------------------------------------------------------------

@@ -51,9 +51,10 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
         window_left=turn.state.window_left if snapshot.requests_left is None else snapshot.requests_left,
         disputed=sure_ms < NEVER_MS,
         answered_ms=snapshot.requested_ms,
-        account_due_ms=turn.now_ms + min(next_read_ms(turn, skipped), sure_ms),
+        account_due_ms=turn.now_ms + min(next_read_ms(turn, skipped, snapshot.missed_fills), sure_ms),
     )
-    records.close_gap(turn, snapshot.requested_ms)
+    if not snapshot.missed_fills:
+        records.close_gap(turn, snapshot.requested_ms)
     account.watch_lock(turn, snapshot.can_trade)
     if first:
         turn.note("INFO", "account_synced", equity=snapshot.equity, available=snapshot.available, positions=len(venue))
@@ -63,14 +64,14 @@ def outside_sizes(turn: Turn) -> dict[str, Decimal]:
     return {name: other.size for name, other in turn.state.outside.items()}
 
 
-def next_read_ms(turn: Turn, skipped: bool) -> int:
+def next_read_ms(turn: Turn, skipped: bool, missed_fills: bool) -> int:
     """The net under the streams: wider where fills tell the size they met (Hyperliquid), else page 2.11 of TopstepX.
 
     Sooner when a market was `skipped`; on TopstepX, where a read takes up to four of 200 requests a minute and each
     news of an order asks for one of its own, not by much.
     """
-    if skipped:
-        return 500 if turn.rules.can_reduce_only else 3_000
+    if skipped or missed_fills:
+        return 500 if turn.rules.can_reduce_only and skipped else 3_000
     if not turn.state.fills_up:
         return 5_000
     return 30_000 if turn.rules.can_reduce_only else 10_000

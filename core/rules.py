@@ -87,6 +87,10 @@ class Rules(msgspec.Struct, frozen=True):
     fill_stream: str | None = None  # name of the one that brings fills and order news; None: they are polled
     position_stops: bool = True  # a stop of size 0 covers whatever is held (Hyperliquid positionTpsl)
 
+    def is_open(self, venue_ms: int) -> bool:
+        """Whether anything can be traded at `venue_ms`, or positions change otherwise."""
+        return any(self.takes_orders(symbol, venue_ms) for symbol in self.markets)
+
     def takes_orders(self, symbol: str, venue_ms: int) -> bool:
         """Whether the venue takes orders in this market at `venue_ms` (its clock)."""
         return self.hours is None or is_open(self.hours, symbol, venue_ms)

@@ -24,6 +24,7 @@ from core.messages import (
     OrderUnknown,
     OrderUpdate,
     PolledPrice,
+    PositionsSeen,
     PositionUpdate,
     RequestBudget,
     RestSample,
@@ -216,6 +217,12 @@ def _position(state: State, e: PositionUpdate) -> str | None:
     return None if _is_held(e.position) else "a position"
 
 
+def _seen(state: State, e: PositionsSeen) -> str | None:
+    if not all(map(_is_held, e.positions)):
+        return "a position"
+    return None if 0 <= e.requested_ms <= e.received_ms else "when it was asked for"
+
+
 # --- the rest ---------------------------------------------------------------------------------------------------------
 
 
@@ -252,6 +259,7 @@ _LOOKS: dict[type, Callable[[State, Any], str | None]] = {
     AccountSnapshot: _account,
     AccountUpdate: _balance,
     PositionUpdate: _position,
+    PositionsSeen: _seen,
     ClockOffset: _offset,
     RequestBudget: _budget,
     KeyExpiry: _expiry,

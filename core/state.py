@@ -60,6 +60,7 @@ class OrderRecord(msgspec.Struct, frozen=True):
     modify_ms: int = 0  # when that change was asked for
     modify_again_ms: int = 0  # no other change before this
     tries: int = 0  # cancellations asked for, and changes refused in a row: each makes the next one wait longer
+    limited: bool = False  # the last cancellation was turned away for too many requests
 
     @property
     def is_live(self) -> bool:

@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from core import orders, records
-from core.messages import Cancel, CancelAnswered, OrderUpdate
+from core.messages import Cancel, CancelAnswered, OrderUpdate, RejectReason
 from core.model import Order, OrderStatus, OrderType, Purpose, TimeInForce, WorkingOrder
 from core.positions import raise_filled
 from core.state import MarketState, OrderRecord
@@ -259,6 +259,8 @@ def _likely_price(turn: Turn, record: OrderRecord) -> Decimal:
 def on_cancel_answered(turn: Turn, event: CancelAnswered) -> None:
     record = records.find_record(turn.market(event.symbol), None, event.order_id)
     if not event.gone:
+        if record is not None and event.reason is RejectReason.RATE_LIMIT:
+            records.put_record(turn, msgspec.structs.replace(record, limited=True))
         turn.note("WARNING", "cancel_failed", symbol=event.symbol, order_id=event.order_id, error=event.error)
         return
     turn.note("DEBUG", "order_canceled", symbol=event.symbol, order_id=event.order_id)
@@ -268,11 +270,14 @@ def on_cancel_answered(turn: Turn, event: CancelAnswered) -> None:
 
 def cancel(turn: Turn, record: OrderRecord, reason: str) -> None:
     """Ask for its end, and again when nothing came of it; an order that has no id yet must be answered first."""
-    pause_ms = min(CANCEL_AGAIN_MS * 2 ** max(record.tries - 1, 0), CANCEL_AGAIN_MS_MAX)
+    pause_ms_max = orders.LIMITED_MS_MAX if record.limited else CANCEL_AGAIN_MS_MAX
+    pause_ms = min(CANCEL_AGAIN_MS * 2 ** max(record.tries - 1, 0), pause_ms_max)
     asked_lately = record.cancel_ms is not None and turn.now_ms - record.cancel_ms < pause_ms
     if record.order_id is None or asked_lately or not record.is_live:
         return
-    records.put_record(turn, msgspec.structs.replace(record, cancel_ms=turn.now_ms, tries=record.tries + 1))
+    records.put_record(
+        turn, msgspec.structs.replace(record, cancel_ms=turn.now_ms, tries=record.tries + 1, limited=False)
+    )
     turn.act(Cancel(record.order.symbol, record.order_id, turn.next_nonce(), reason))
     turn.note(
         "INFO", "cancel_sent", symbol=record.order.symbol, client_id=record.order.client_id,

@@ -20,6 +20,7 @@ class WeightBudget:
     for their turn, or give up. A read that an exit or a stop waits for is `urgent`: it may use the reserve, and beyond
     that goes all the same every URGENT_MS, after a 429 every HELD_MS. The lock is the exception to "no locks": the
     count belongs to the IP, hence to all threads at once, and it is held for microseconds, never while anybody waits.
+    Times are steady milliseconds: a wall clock that is set forward must not empty the count.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class WeightBudget:
         self._reads_may_use = capacity - reserve
         self._wait_s_max = wait_s_max
         self._lock = threading.Lock()
-        self._spent: deque[tuple[int, int]] = deque()  # (our ms, weight), oldest first
+        self._spent: deque[tuple[int, int]] = deque()  # (when, weight), oldest first
         self._used = 0
         self._held_until_ms = 0
         self._urgent_ms: int | None = None  # when a read went that had no room
@@ -48,31 +49,40 @@ class WeightBudget:
     def used(self) -> int:
         """Weight spent in the window that ends now; may exceed what reads are allowed, for actions always go."""
         with self._lock:
-            self._forget(self._clock.now_ms())
+            self._forget(self._clock.steady_ms())
             return self._used
 
     def remember(self, left: int, at_ms: int) -> None:
-        """A bot before this one had `left` at `at_ms` (our clock): in the same window, the rest is spent."""
+        """A bot before this one had `left` at `at_ms` (our clock): in the same window, the rest is spent.
+
+        So it is when that lies ahead: the clock was set back since, and nobody knows by how much.
+        """
         with self._lock:
-            now_ms = self._clock.now_ms()
+            now_ms = self._clock.steady_ms()
             self._forget(now_ms)
             spent = self.capacity - left
-            if 0 <= now_ms - at_ms < self._window_ms and spent > self._used:
+            if self._clock.now_ms() - at_ms < self._window_ms and spent > self._used:
                 self._add(now_ms, spent - self._used)
 
     def charge(self, weight: int) -> None:
         """Write down weight that is spent in any case: an action, or the surcharge of a long answer."""
         with self._lock:
-            self._add(self._clock.now_ms(), weight)
+            self._add(self._clock.steady_ms(), weight)
 
     def hold(self, delay_s: float) -> None:
         """The venue said 429: no reads for this long, by any thread."""
         with self._lock:
-            self._held_until_ms = max(self._held_until_ms, self._clock.now_ms() + int(delay_s * 1000))
+            self._held_until_ms = max(self._held_until_ms, self._clock.steady_ms() + int(delay_s * 1000))
+
+    def answered(self) -> None:
+        """A read was answered. After a 429, the next urgent one need not wait for its turn: there is room again."""
+        with self._lock:
+            if self._clock.steady_ms() < self._held_until_ms:
+                self._urgent_ms = None
 
     def is_held(self) -> bool:
         with self._lock:
-            return self._clock.now_ms() < self._held_until_ms
+            return self._clock.steady_ms() < self._held_until_ms
 
     def take(self, weight: int, stop: threading.Event, *, urgent: bool = False) -> None:
         """Spend `weight` on a read, waiting for room if need be.
@@ -89,11 +99,11 @@ class WeightBudget:
     def _try(self, weight: int, urgent: bool) -> float:
         """Take it and return 0, or return the seconds until it is worth trying again."""
         with self._lock:
-            now_ms = self._clock.now_ms()
+            now_ms = self._clock.steady_ms()
             self._forget(now_ms)
             if urgent:
                 return self._try_urgent(now_ms, weight)
-            if 0 < (held_ms := self._held_until_ms - now_ms) <= self._window_ms:  # longer: the clock was set back
+            if (held_ms := self._held_until_ms - now_ms) > 0:
                 return held_ms / 1000
             if self._used + weight <= self._reads_may_use or not self._used:
                 self._add(now_ms, weight)
@@ -105,7 +115,7 @@ class WeightBudget:
             held_ms = self._held_until_ms - now_ms
             pause_ms = URGENT_MS if held_ms <= 0 else max(URGENT_MS, min(HELD_MS, held_ms))
             wait_ms = 0 if self._urgent_ms is None else self._urgent_ms + pause_ms - now_ms
-            if 0 < wait_ms <= pause_ms:
+            if wait_ms > 0:
                 return wait_ms / 1000
             self._urgent_ms = now_ms
         self._add(now_ms, weight)
@@ -124,7 +134,5 @@ class WeightBudget:
         self._used += weight
 
     def _forget(self, now_ms: int) -> None:
-        if self._spent and self._spent[-1][0] > now_ms:  # the clock was set back: count it all as spent just now
-            self._spent = deque([(now_ms, self._used)])
         while self._spent and self._spent[0][0] <= now_ms - self._window_ms:
             self._used -= self._spent.popleft()[1]

@@ -11,6 +11,9 @@ LEAP_MS = 1_000  # less than this between wall and monotonic clock is slewing an
 class Clock(Protocol):
     def now_ms(self) -> int: ...
 
+    def steady_ms(self) -> int:
+        """From any beginning, and moved by no change of the wall clock: for windows that the venue counts."""
+
     def wait(self, stop: threading.Event, delay_s: float) -> bool:
         """Wait until `stop` is set (True) or `delay_s` have passed (False)."""
 
@@ -36,6 +39,9 @@ class SystemClock:
             self._shift_ms = wall_ms - monotonic_ms
         return monotonic_ms + self._shift_ms
 
+    def steady_ms(self) -> int:
+        return self._monotonic_ns() // 1_000_000
+
     def wait(self, stop: threading.Event, delay_s: float) -> bool:
         return stop.wait(delay_s)
 
@@ -44,11 +50,19 @@ class ManualClock:
     """Time that moves only when told; remembers every wait and makes nobody wait."""
 
     def __init__(self, now_ms: int = 1_790_000_000_000) -> None:
-        self._now_ms = now_ms
+        self._now_ms, self._leapt_ms = now_ms, 0
         self.waits: list[float] = []
 
     def now_ms(self) -> int:
         return self._now_ms
+
+    def steady_ms(self) -> int:
+        return self._now_ms - self._leapt_ms
+
+    def leap(self, ms: int) -> None:
+        """The wall clock is set."""
+        self._now_ms += ms
+        self._leapt_ms += ms
 
     def advance(self, ms: int) -> None:
         self._now_ms += ms

@@ -44,6 +44,7 @@ class AccountReader:
         self._asked_ms = {question.what: clock.now_ms() - question.every_ms for question in seldom}
         self._outbox, self._clock = outbox, clock
         self._asked: queue.SimpleQueue[ReadAccount | ReadBars | None] = queue.SimpleQueue()
+        self.read_ms = 0  # our clock: when the newest account that came was asked for; written by this thread alone
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
     def start(self) -> None:
@@ -90,16 +91,26 @@ class AccountReader:
 
     def _read_account(self, fills_since_ms: int | None, reason: str) -> None:
         try:
-            if fills_since_ms is not None:
-                for fill in self._client.fills_since(fills_since_ms):
-                    self._outbox.put(fill)
-            self._outbox.put(self._client.account())
+            missed_fills = fills_since_ms is not None and not self._read_fills(fills_since_ms, reason)
+            account = self._client.account()
+            self._outbox.put(msgspec.structs.replace(account, missed_fills=missed_fills))
+            self.read_ms = account.requested_ms
             if fills_since_ms is not None:
                 self._read_budget()
         except VenueUnavailable as e:
             self._failed(f"account ({reason})", e)
         except CredentialsRefused as e:  # the account is gone: no other may be traded in its place
             self._outbox.put(CoreFault(error=str(e), received_ms=self._clock.now_ms()))
+
+    def _read_fills(self, since_ms: int, reason: str) -> bool:
+        """Whether they came: positions and orders are asked for in any case, for what is bare waits for those."""
+        try:
+            for fill in self._client.fills_since(since_ms):
+                self._outbox.put(fill)
+        except VenueUnavailable as e:
+            self._failed(f"fills ({reason})", e)
+            return False
+        return True
 
     def _read_bars(self, symbol: str) -> None:
         try:

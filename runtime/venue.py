@@ -21,7 +21,7 @@ from core.messages import (
     RequestBudget,
     WorkingOrders,
 )
-from core.model import Bar, Fill, Instrument, Order
+from core.model import Bar, Fill, Instrument, Order, VenuePosition
 from core.sane import nonsense
 from core.state import State
 
@@ -55,6 +55,8 @@ def believed(event: T, offset_ms: int) -> T:
 class VenueClient(Protocol):
     """REST of one venue, for one thread: it owns a warm connection and is not shared."""
 
+    watch_s: float  # how long to wait between two reads of the positions, in what the venue lets us ask
+
     def clone(self) -> "VenueClient":
         """The same for another thread, with connections of its own."""
 
@@ -64,13 +66,19 @@ class VenueClient(Protocol):
     def account(self) -> AccountSnapshot:
         """Raises VenueUnavailable when any part of the round is missing: never half an account."""
 
+    def has_room(self) -> bool:
+        """Whether the venue's window has room for reads that nothing waits for."""
+
+    def positions(self) -> Sequence[VenuePosition]:
+        """What is held, in one cheap read. Raises VenueUnavailable."""
+
     def working_orders(self) -> WorkingOrders: ...
 
     def hurry(self, on: bool) -> None:
         """While on, reads may use what the request budget keeps for orders."""
 
     def fills_since(self, time_ms: int) -> Sequence[Fill]:
-        """Fills from time_ms (venue clock) on, oldest first, marked is_snapshot."""
+        """Fills from time_ms (venue clock) on, oldest first, marked is_snapshot. One try: others wait behind it."""
 
     def bars(self, symbol: str, timeframe_ms: int, count: int) -> tuple[Bar, ...]:
         """The newest `count` bars, oldest first; the last may be forming. () where the venue offers none."""

@@ -20,6 +20,7 @@ from core.messages import (
     Submit,
 )
 from core.model import ZERO, Book, Purpose, Quote, Side, Trade
+from core.state import MarketState, State
 from runtime import journal
 from runtime.recovery import replay_records
 from sim import world_strategy
@@ -36,11 +37,15 @@ def p1_fresh(reading: Reading, bounds: Bounds) -> Verdict:
     """At each entry: how old was the newest price of its market, by the venue's clock and by the bot's?"""
     verdict = Verdict("P1_fresh")
     newest: dict[str, tuple[int, int]] = {}  # received (bot's clock), stamped (venue's)
-    now_ms = 0
+    now_ms, snapshot = 0, State()
     for line in reading.lines:
         item = line.item
         if isinstance(item, Started):
             newest.clear()
+        elif isinstance(item, State):
+            snapshot = item
+        elif isinstance(item, JournalRestored):  # what came while the disk was full stands nowhere else
+            newest.update((symbol, newest_in(market)) for symbol, market in snapshot.markets.items())
         if isinstance(item, PRICES):
             before = newest.get(item.symbol, (0, 0))
             stamped_ms = item.time_ms if item.time_ms is not None else 0
@@ -52,6 +57,11 @@ def p1_fresh(reading: Reading, bounds: Bounds) -> Verdict:
         elif hasattr(item, "received_ms"):
             now_ms = item.received_ms
     return verdict
+
+
+def newest_in(market: MarketState) -> tuple[int, int]:
+    received_ms = max(market.price_received_ms, market.quote_received_ms)
+    return received_ms, max(market.price_time_ms, market.quote_time_ms)
 
 
 def judge_age(

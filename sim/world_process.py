@@ -35,6 +35,7 @@ from sim.world_shell import (
     WorldListing,
     WorldPoller,
     WorldReader,
+    WorldWatch,
 )
 from sim.world_socket import WorldStream
 from sim.world_types import Adapter, Ending, Health
@@ -61,6 +62,9 @@ class BotClock:
 
     def now_ms(self) -> int:
         return (self._world.now_us() + self._offset_us) // 1_000
+
+    def steady_ms(self) -> int:
+        return self._world.now_us() // 1_000
 
     def follow(self) -> None:
         if self._world.wall_us - self._offset_us > LEAP_MS * 1_000:
@@ -247,6 +251,7 @@ class Process:
         self.later(0, lanes.keep_warm)
         self.later(int(BUDGET_S * 1e6), reader.now_and_then)
         self.spawn(poller.go_on)
+        self.spawn(WorldWatch(self, client.clone(), rules.is_open, lambda: reader.read_ms).go_on)
         for stream in streams:
             stream.start()
         self.bot.begin()

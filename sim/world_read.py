@@ -12,6 +12,7 @@ import msgspec
 from core.messages import AnyAction, AnyEvent, Started, Submit
 from core.model import OrderStatus, Purpose, Side
 from core.rules import Rules
+from core.state import State
 from runtime import journal
 from runtime.recovery import Decode, events_of, nothing
 from sim.world_types import Exchange, Tape, VenueFill, VenueOrder
@@ -76,13 +77,13 @@ class Times:
 
 
 class Line(NamedTuple):
-    """One event or action of the journal."""
+    """One event or action of the journal, or a snapshot of the state."""
 
     true_ms: int
     bot_ms: int
     run: int
     end: int  # of its write, in bytes of the run's journal
-    item: AnyEvent | AnyAction
+    item: AnyEvent | AnyAction | State
 
 
 class Reading:
@@ -138,7 +139,7 @@ class Reading:
 
     @cached_property
     def lines(self) -> list[Line]:
-        """Events (frames taken apart) and actions, as written."""
+        """Snapshots, events (frames taken apart) and actions, as written."""
         return list(self._lines())
 
     def _lines(self) -> Iterator[Line]:
@@ -147,8 +148,9 @@ class Reading:
         for part, end, record in self.records:
             if record.rules is not None and part.run != run:
                 decode, run = decoder_of(self.tape.venue, record.rules), part.run
-            if record.action is not None:
-                yield Line(part.true_ms, part.bot_ms, part.run, end, record.action)
+            for item in (record.snapshot, record.action):
+                if item is not None:
+                    yield Line(part.true_ms, part.bot_ms, part.run, end, item)
             for event in events_of(record, decode):
                 if isinstance(event, Started):
                     decode = decoder_of(self.tape.venue, event.rules)

@@ -19,6 +19,7 @@ from runtime import ledger as books
 from runtime.journal import Journal, day_of
 from runtime.orders import WARM_LANES, OrderLanes, Task
 from runtime.poller import BUDGET_S, SAMPLE_S, AccountReader, ListingReader, PricePoller
+from runtime.watch import PositionWatch
 from sim.world_kernel import World
 from sim.world_types import Written
 
@@ -237,6 +238,19 @@ class WorldPoller(PricePoller):
                 else:
                     self._sample()
                     self._clock.wait(self._on, SAMPLE_S)
+
+
+class WorldWatch(PositionWatch):
+    def __init__(
+        self, process: "Process", client: Any, is_open: Callable[[int], bool], read_ms: Callable[[], int]
+    ) -> None:
+        super().__init__(client, is_open, read_ms, process.inbox, process.clock)
+        self._process = process
+
+    def go_on(self) -> None:
+        with Telling(self._process, "watch"):
+            while not self._clock.wait(self._stop, self._pause_s()):
+                self._look()
 
 
 class Telling:

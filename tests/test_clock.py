@@ -44,6 +44,24 @@ def test_a_closed_lid_is_noticed():
     assert clock.now_ms() == 1_790_000_600_020
 
 
+def test_the_steady_clock_does_not_care():
+    hands = Hands()
+    clock = hands.clock()
+    before_ms = clock.steady_ms()
+    for leap_ms in (3_600_000, -7_200_000):
+        hands.wall_ms += leap_ms
+        hands.pass_ms(10)
+        clock.now_ms()
+    assert clock.steady_ms() - before_ms == 20
+
+
+def test_the_manual_clock_can_leap():
+    clock = ManualClock(1_000)
+    clock.advance(10)
+    clock.leap(-500)
+    assert (clock.now_ms(), clock.steady_ms()) == (510, 1_010)
+
+
 def test_the_manual_clock_remembers_waits():
     clock = ManualClock(1_000)
     assert clock.wait(threading.Event(), 2.5) is False

@@ -378,6 +378,12 @@ def test_a_senseless_candle_is_no_answer(mock, client: HyperliquidClient, change
         client.bars("BTC", 60_000, 3)
 
 
+@pytest.mark.parametrize(("weight", "has_room"), [(800, True), (801, False)])
+def test_a_glance_leaves_room_for_entries(client: HyperliquidClient, budget: WeightBudget, weight: int, has_room: bool):
+    budget.charge(weight - budget.used())
+    assert client.has_room() is has_room
+
+
 def test_request_budget(mock, client: HyperliquidClient):
     Info(mock, userRateLimit={"cumVlm": "58293.48", "nRequestsUsed": 846, "nRequestsCap": 68293, "nRequestsSurplus": 0})
     said = client.request_budget()

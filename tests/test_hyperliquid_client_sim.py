@@ -102,6 +102,8 @@ def test_enter_protect_trail_and_leave(sim: SimServer, client: HyperliquidClient
     assert tighter.trigger_price == D(49500)
     (position,) = account.positions
     assert (position.symbol, position.size, position.leverage) == ("BTC", D("0.01"), 7)
+    (seen,) = client.positions()
+    assert (seen.symbol, seen.size, seen.entry_price) == ("BTC", D("0.01"), position.entry_price)
     assert account.equity > 0
 
     left = client.submit(order(Side.SELL, price="49000", reduce_only=True))

@@ -569,6 +569,17 @@ def test_a_refused_cancel_of_a_working_order_says_why_at_once(bench: Bench, code
     assert len(bench.sent()) == 2
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_cancel_turned_away_by_the_limiter_is_not_looked_after(bench: Bench, begun: bool):
+    bench.says("Order/cancel", Http(429))
+    if begun:
+        warm_up(bench)
+        assert bench.client.begin_cancel(5)
+    said = bench.client.cancel("MGC", 5, 1)
+    assert (said.gone, said.reason) == (False, RejectReason.RATE_LIMIT) and "429" in str(said.error)
+    assert [what for what, _ in bench.sent()].count("Order/searchById") == 0
+
+
 @pytest.mark.parametrize("code, gone", [(2, True), (3, False)])
 def test_an_order_that_nobody_knows_is_gone_when_two_calls_agree(bench: Bench, code: int, gone: bool):
     bench.says("Order/cancel", no(code))

@@ -99,6 +99,7 @@ def test_a_bracketed_entry_its_children_a_trail_and_the_exit(sim: TopstepxSim, c
     account = client.account()
     (position,) = account.positions
     assert (position.symbol, position.size, position.multiplier) == ("MGC", D(2) * sign, D(10))
+    assert client.positions() == (position,)
     filled = position.entry_price
     rows = {row.client_id: row for row in account.orders}
     guard, goal = rows[f"{entry.client_id}-SL"], rows[f"{entry.client_id}-TP"]

@@ -151,9 +151,10 @@ class Pit:
             received_ms=self.now_ms, **values,
         ))  # fmt: skip
 
-    def canceled(self, order_id: int, gone: bool = True) -> list[AnyAction]:
+    def canceled(self, order_id: int, gone: bool = True, reason: RejectReason | None = None) -> list[AnyAction]:
         return self.feed(CancelAnswered(
-            symbol="MGC", order_id=order_id, gone=gone, error=None if gone else "?", received_ms=self.later()
+            symbol="MGC", order_id=order_id, gone=gone, error=None if gone else "?", received_ms=self.later(),
+            reason=reason,
         ))  # fmt: skip
 
     def modified(self, order_id: int, done: bool | None, reason: RejectReason | None = None) -> list[AnyAction]:

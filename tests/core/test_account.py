@@ -13,6 +13,7 @@ from core.messages import (
     ContractRolled,
     FlattenRequested,
     PollPrices,
+    PositionsSeen,
     PositionUpdate,
     ReadAccount,
     ReadBars,
@@ -23,7 +24,7 @@ from core.messages import (
     StreamUp,
     Watch,
 )
-from core.model import OrderStatus, Quote, Side, Trade
+from core.model import OrderStatus, OrderType, Quote, Side, Trade
 from core.risk import daily_pnl, equity_now
 from core.signals import Signal
 from tests.core.futures import ENTRY, Pit, position, sent
@@ -186,6 +187,43 @@ def test_news_that_a_fill_explains_is_none(pit: Pit) -> None:
     pit.fill(99, Side.BUY, "1", "4100")
     pit.wait(1_000)
     assert "position_unclear" not in pit.names()
+
+
+def glance(pit: Pit, size: str, asked_ms: int | None = None) -> list:
+    held = (position(size, "4100"),) if size != "0" else ()
+    now_ms = pit.later()
+    seen = PositionsSeen(positions=held, requested_ms=now_ms if asked_ms is None else asked_ms, received_ms=now_ms)
+    return pit.feed(seen)
+
+
+@pytest.mark.parametrize(("size", "reads"), [("2", 0), ("1", 1), ("-2", 1), ("0", 1)])
+def test_what_a_glance_sees_otherwise_is_read_at_once(pit: Pit, size: str, reads: int) -> None:
+    pit.enter()
+    pit.snapshot("2")
+    assert len(of(ReadAccount, glance(pit, size))) == reads
+
+
+def test_a_hand_that_no_stream_tells_of_is_protected_by_the_next_glance(pit: Pit) -> None:
+    [read] = of(ReadAccount, glance(pit, "2"))
+    assert read.is_urgent and read.fills_since_ms is not None
+    pit.trade("4100")
+    assert [order.type for order in sent(pit.snapshot("2"))] == [OrderType.STOP]
+
+
+def test_a_glance_from_before_an_order_is_no_news_until_it_stays(pit: Pit) -> None:
+    before_ms = pit.now_ms
+    entry = pit.send_entry()
+    assert of(ReadAccount, glance(pit, "2", before_ms) + glance(pit, "2") + pit.wait(400)) == []
+    pit.update(ENTRY, OrderStatus.FILLED, entry.client_id)
+    pit.fill(ENTRY, Side.BUY, "2", "4100")
+    pit.wait(1_000)
+    assert "position_unclear" not in pit.names()
+
+
+def test_a_glance_before_the_account_was_ever_read_is_left_alone() -> None:
+    pit = Pit()
+    pit.feed(Started(run_id=1, rules=pit.rules, received_ms=pit.later()))
+    assert of(ReadAccount, glance(pit, "2")) == []
 
 
 # --- outside the config -----------------------------------------------------------------------------------------------

@@ -78,6 +78,19 @@ def test_a_cancellation_that_does_not_come_true_is_asked_for_ever_more_seldom(pi
     assert entry.client_id in pit.market.orders or not pit.market.clean
 
 
+def test_a_cancellation_turned_away_by_the_limiter_is_tried_at_a_steady_pace(pit: Pit) -> None:
+    """There may be room at any moment, and nobody tells: pauses that grow would leave the position bare for longer."""
+    pit.enter()
+    actions = pit.fill(99, Side.SELL, "2", "4101")
+
+    def limited(action: AnyAction) -> list[AnyAction]:
+        return pit.canceled(action.order_id, False, RejectReason.RATE_LIMIT) if isinstance(action, Cancel) else []
+
+    actions = minute(pit, actions, limited)
+    asked = [action.order_id for action in actions if isinstance(action, Cancel)]
+    assert 40 < asked.count(STOP) < 55 and 40 < asked.count(TARGET) < 55
+
+
 def test_a_change_that_is_refused_is_asked_for_ever_more_seldom(pit: Pit) -> None:
     entry = pit.enter()
     actions = pit.fill(99, Side.SELL, "1", "4101")

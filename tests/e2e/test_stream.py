@@ -81,11 +81,11 @@ def test_rest_only(sim: SimServer, bot: Callable[..., BotThread]) -> None:
 def test_rest_only_strategy_on_the_venues_bars(sim: SimServer, bot: Callable[..., BotThread]) -> None:
     """The strategy is asked when a bar read over REST has closed; by the venue's clock, which is not ours here."""
     into_minute_ms = sim.call(lambda server: server.venue.now_ms()) % MINUTE_MS
-    sim.advance(2 * MINUTE_MS - into_minute_ms - 2_000)  # two seconds before a bar ends
+    sim.advance(2 * MINUTE_MS - into_minute_ms - 5_000)  # before a bar ends; a busy machine needs time to start
     sim.move("BTC", "50100")
     rules = market(ENTER) | {"timeframe": "1m"}
     running = bot(markets=[rules], websocket={"enabled": False}, check_interval=1).start()
-    running.log.wait("protected ", timeout_s=20)
+    running.log.wait("protected ", timeout_s=25)
     assert executed(sim) == ["B"] and held(sim) == D("0.01")
 
 

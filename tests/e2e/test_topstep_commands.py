@@ -131,7 +131,10 @@ def test_a_dry_run_plays_again(gateway: TopstepxSim, tmp_path: Path, monkeypatch
     changes = {"network": "live", "dry_run": True, "account": account, "markets": [market(ENTER)]}
     changes |= {"market_hub_url": gateway.market_hub_url, "user_hub_url": gateway.user_hub_url}
     first = BotThread(tmp_path, config(gateway, **changes), monkeypatch).start()
-    gateway.move(MGC, "4101")
+    for price in ("4101", "4101.1", "4101.2"):  # one told late belongs to a bar that is over
+        gateway.move(MGC, price)
+        if first.log.comes("protected ", 1, 5.0):
+            break
     first.log.wait("protected ")
     first.stop()
     second = BotThread(tmp_path, config(gateway, **changes), monkeypatch).start(until="account_synced")

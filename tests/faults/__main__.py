@@ -45,17 +45,12 @@ in seconds, as measured. A promise holds when it is within its bound and {slack}
 |---|---|---|---|---|---|---|---|
 """
 NOTES = """
-## Where the bound is wider, and why
+## Where the bound for a price is wider, and why
 
-* A hand's trade while the streams are mute: 7 s unprotected on Hyperliquid, 12 s on TopstepX. Nobody has told of it:
-  a mute stream is noticed after 5 s, and on TopstepX the regular read finds it.
 * Streams that stay open and say nothing: 7 s without a price on Hyperliquid, 17 s on TopstepX. Silence has to be
   noticed first (5 s, 15 s), then REST is asked.
 * Garbage between frames: 7 s without a price. What follows may look like the rest of a long frame: it is noticed as
   silence.
-* A minute of 429 on TopstepX: 6 s after it has ended. A stop of the wrong size must be cancelled first, and the pauses
-  between the tries have grown to 5 s: if refused requests count as well, quick ones would keep the window full.
-* A stop that is always refused: 2 s, then the bot closes (P2).
 """
 
 

@@ -196,7 +196,7 @@ class Maker(Values):
         if what == 4:
             return m.CancelAnswered(
                 symbol=symbol, order_id=self.order_id(state, symbol), gone=self.rng.random() < 0.5, error=self.text(),
-                received_ms=self.received(),
+                received_ms=self.received(), reason=self.rng.choice((None, *m.RejectReason)),
             )  # fmt: skip
         return m.ModifyAnswered(
             symbol=symbol, order_id=self.order_id(state, symbol), done=self.rng.choice((True, False, None)),
@@ -215,6 +215,10 @@ class Maker(Values):
 
     def position_update(self, state: State) -> m.PositionUpdate:
         return m.PositionUpdate(position=self.held(self.symbol()), received_ms=self.received())
+
+    def glance(self, state: State) -> m.PositionsSeen:
+        held = tuple(self.held(self.symbol()) for _ in range(self.rng.randint(0, 2)))
+        return m.PositionsSeen(positions=held, requested_ms=self.when(5), received_ms=self.received())
 
     def bar_update(self, state: State) -> m.BarUpdate:
         symbol, at = self.symbol(), self.when(2_000)
@@ -306,7 +310,8 @@ Make = Callable[[Maker, State], Any]
 COMMON: tuple[Make, ...] = (
     *(Maker.trade, Maker.trade, Maker.quote, Maker.quote, Maker.book, Maker.mark, Maker.polled, Maker.fill),
     *(Maker.update, Maker.stray_answer, Maker.stray_answer, Maker.wild_listing, Maker.an_account),
-    *(Maker.account_update, Maker.position_update, Maker.bar_update, Maker.history, Maker.sample, Maker.clock),
+    *(Maker.account_update, Maker.position_update, Maker.glance, Maker.bar_update, Maker.history),
+    *(Maker.sample, Maker.clock),
     *(Maker.stream, Maker.budget, Maker.key_expiry, Maker.read_failed, Maker.close_answered, Maker.tick, Maker.tick),
     *(Maker.journal,),
 )

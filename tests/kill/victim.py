@@ -1,7 +1,8 @@
 """The whole bot as its own process, which kills itself at a chosen write of its journal: run by `python -m tests.kill`.
 
-It is `python trading_bot.py` with two methods wrapped. What it remembered when it began, and what it knew when it died,
-is left in two notes: what the next run remembers must be what this one knew.
+It is `python trading_bot.py` with two methods wrapped, and no memory of the requests that the run before has made. What
+it remembered when it began, and what it knew when it died, is left in two notes: what the next run remembers must be
+what this one knew.
 
     python -m tests.kill.victim PLACE NOTES -- --config FILE --logs FOLDER      PLACE "random": killed from outside
 """
@@ -15,6 +16,7 @@ import msgspec
 
 import strategies
 import trading_bot
+import wiring
 from core.state import State
 from runtime.bot import Bot
 from runtime.journal import Journal
@@ -93,6 +95,8 @@ def main(argv: list[str]) -> int:
             killer.bot = bot
         return genuine_run(bot, until_ms)
 
+    # Twenty starts a minute spend the venue's window of requests: it would enter nothing, and die flat and idle.
+    wiring.remember_left = lambda client, state: None
     Bot.run = run  # type: ignore[method-assign,assignment]
     if killer is not None:
         Journal.write = lambda journal, lines: killer.write(journal, lines)  # type: ignore[method-assign,assignment]

@@ -69,20 +69,22 @@ class HyperliquidRest:
 
     # --- reads ------------------------------------------------------------------------------------------------------
 
-    def info(self, request: dict[str, Any], shape: type[T]) -> T:
-        """One answer of `/info`, tried up to READ_TRIES times with growing pauses.
+    def info(self, request: dict[str, Any], shape: type[T], tries_max: int = READ_TRIES) -> T:
+        """One answer of `/info`, tried up to `tries_max` times with growing pauses.
 
         Raises VenueUnavailable, naming what was asked and what came.
         """
         what, body = request["type"], msgspec.json.encode(request)
-        for tries in range(1, READ_TRIES + 1):
+        for tries in range(1, tries_max + 1):
             self._budget.take(WEIGHTS.get(what, WEIGHT_OTHER), self._stop, urgent=self.is_urgent)
             try:
-                wait_s = self._timeouts.first_read_s if tries < READ_TRIES else self._timeouts.read_s
-                return checked(what, decode, self._fetch(what, body, wait_s), shape)
+                wait_s = self._timeouts.first_read_s if tries < tries_max else self._timeouts.read_s
+                answer = self._fetch(what, body, wait_s)
+                self._budget.answered()
+                return checked(what, decode, answer, shape)
             except VenueUnavailable as e:
                 failure = e
-            if tries == READ_TRIES or not _may_pass(failure):
+            if tries == tries_max or not _may_pass(failure):
                 break
             delay_s = failure.retry_s if failure.retry_s is not None else BACKOFF_S * 2 ** (tries - 1)
             if delay_s > RETRY_AFTER_S_MAX or self._clock.wait(self._stop, delay_s):

@@ -96,11 +96,20 @@ class OrderDesk:
         return self._rest.begin(wire.CANCEL, cancel_body(account_id, order_id))
 
     def cancel(self, account_id: int, symbol: str, order_id: int) -> CancelAnswered:
-        """Whatever the answer, the order itself tells whether it has ended (page 2.8). Raises as _write()."""
+        """Whatever the answer, the order itself tells whether it has ended (page 2.8). Raises as _write().
+
+        Not after "too many requests": it was not looked at, and looks at the order would be turned away as well.
+        """
         said = self._write(wire.CANCEL, cancel_body(account_id, order_id))
-        gone, error = self._await_end(account_id, order_id, said)
+        is_limited = said.reason is RejectReason.RATE_LIMIT
+        gone, error = (False, said.text) if is_limited else self._await_end(account_id, order_id, said)
         return CancelAnswered(
-            received_ms=self._clock.now_ms(), symbol=symbol, order_id=order_id, gone=gone, error=None if gone else error
+            received_ms=self._clock.now_ms(),
+            symbol=symbol,
+            order_id=order_id,
+            gone=gone,
+            error=None if gone else error,
+            reason=RejectReason.RATE_LIMIT if is_limited else None,
         )
 
     def _await_end(self, account_id: int, order_id: int, said: Said) -> tuple[bool, str]:

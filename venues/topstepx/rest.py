@@ -126,24 +126,26 @@ class TopstepRest:
 
     # --- reads ------------------------------------------------------------------------------------------------------
 
-    def ask(self, what: str, body: dict[str, Any], shape: type[E]) -> E:
-        """One answer of `/api/<what>`, tried up to READ_TRIES times with growing pauses.
+    def ask(self, what: str, body: dict[str, Any], shape: type[E], tries_max: int = READ_TRIES) -> E:
+        """One answer of `/api/<what>`, tried up to `tries_max` times with growing pauses.
 
         Raises VenueUnavailable, naming what was asked and what came; Refusal when that was `success: false`;
         CredentialsRefused when no login has worked yet.
         """
         content = msgspec.json.encode(body)
         self.renew_when_due()
-        for tries in range(1, READ_TRIES + 1):
+        for tries in range(1, tries_max + 1):
             self._limits.of(what).take(1, self._stop, urgent=self.is_urgent)
             try:
-                wait_s = self._timeouts.first_read_s if tries < READ_TRIES else self._timeouts.read_s
-                return accepted(what, self._decoded(what, self._read(what, content, wait_s), shape), self._hide)
+                wait_s = self._timeouts.first_read_s if tries < tries_max else self._timeouts.read_s
+                answer = self._read(what, content, wait_s)
+                self._limits.of(what).answered()
+                return accepted(what, self._decoded(what, answer, shape), self._hide)
             except Refusal:
                 raise
             except VenueUnavailable as e:
                 failure = e
-            if tries == READ_TRIES or not _may_pass(failure):
+            if tries == tries_max or not _may_pass(failure):
                 break
             delay_s = failure.retry_s if failure.retry_s is not None else BACKOFF_S * 2 ** (tries - 1)
             if delay_s > RETRY_AFTER_S_MAX or self._clock.wait(self._stop, delay_s):

@@ -208,7 +208,8 @@ def test_bars_newest_first_with_the_forming_one(user):
     times = [datetime.fromisoformat(row["t"]) for row in rows]
     assert len(rows) == 5 and times == sorted(times, reverse=True) and rows[0].keys() == {*"tohlcv"}
     assert (rows[0]["c"], rows[0]["h"]) == (4105, 4105)
-    assert [row["t"] for row in bars(user, includePartialBar=False, limit=4)["bars"]] == [r["t"] for r in rows[1:]]
+    whole = [row["t"] for row in bars(user, includePartialBar=False, limit=4)["bars"]]
+    assert whole in ([r["t"] for r in rows[1:]], [r["t"] for r in rows[:4]]), "or a bar has ended meanwhile"
     assert [row["t"] for row in bars(user, endTime=rows[2]["t"], limit=2)["bars"]] == [r["t"] for r in rows[2:4]]
 
 
