@@ -226,6 +226,17 @@ def test_a_glance_before_the_account_was_ever_read_is_left_alone() -> None:
     assert of(ReadAccount, glance(pit, "2")) == []
 
 
+def test_a_gap_stays_open_until_its_fills_were_read(pit: Pit) -> None:
+    down(pit, USER_HUB)
+    up(pit, USER_HUB)
+    pit.wait(11_000)
+    pit.snapshot(missed_fills=True)
+    assert pit.state.gap_from_ms is not None
+    assert [read.fills_since_ms is not None for read in of(ReadAccount, pit.wait(3_200))] == [True]
+    pit.snapshot()
+    assert pit.state.gap_from_ms is None
+
+
 # --- outside the config -----------------------------------------------------------------------------------------------
 
 
