@@ -1,8 +1,10 @@
 """News of the account as a whole: locked or not, what it holds by the stream's word, and a contract that has rolled."""
 
+from collections.abc import Iterable
+
 from core import holdings, orders, records
 from core.messages import RESTART, AccountUpdate, ContractRolled, PositionsSeen, PositionUpdate, Stop
-from core.model import ZERO
+from core.model import ZERO, VenuePosition
 from core.positions import held
 from core.turn import Turn
 
@@ -91,6 +93,32 @@ def on_rolled(turn: Turn, event: ContractRolled) -> None:
         text="no entries here; the bot starts anew with the new month once every market is flat",
     )  # fmt: skip
     leave_for_roll(turn)
+
+
+def watch_months(turn: Turn, positions: Iterable[VenuePosition]) -> None:
+    """What an order nobody knew of has opened in a month left behind needs a stop too: a start takes that month up.
+
+    Only what comes while this run lasts: what a start has not taken up, another start would not take up either.
+    """
+    for position in positions:
+        symbol = month_of(turn, position)
+        if symbol is None or symbol in turn.state.rolled or position.symbol in turn.state.unmanaged:
+            continue
+        turn.set(rolled=(*turn.state.rolled, symbol))
+        turn.note(
+            "CRITICAL", "other_month", symbol=symbol, contract=position.contract_id, size=position.size, notify=True,
+            text="no stop of the bot's protects it yet; it starts anew with that month as soon as every market is flat",
+        )  # fmt: skip
+
+
+def month_of(turn: Turn, position: VenuePosition) -> str | None:
+    """The market of which this is another month: `CON.F.US.MGC.Z26` is one of `CON.F.US.MGC.G27` (page 2.3)."""
+    product = position.contract_id.rpartition(".")[0]
+    for symbol, rules in turn.rules.markets.items():
+        contract_id = rules.instrument.contract_id
+        if product and contract_id != position.contract_id and contract_id.rpartition(".")[0] == product:
+            return symbol
+    return None
 
 
 def leave_for_roll(turn: Turn) -> None:

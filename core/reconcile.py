@@ -34,6 +34,8 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
         protection.apply_listing(turn, symbol, snapshot.orders, snapshot.requested_ms)
     for symbol in turn.state.markets:
         protection.protect(turn, symbol)
+    if not first:
+        account.watch_months(turn, venue.values())
     note_unmanaged(turn, venue)
     inside = ZERO
     if snapshot.has_open_pnl:

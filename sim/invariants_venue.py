@@ -216,6 +216,8 @@ def judge_doubts(reading: Reading, bounds: Bounds, verdict: Verdict) -> None:
 
 # --- P4 ---------------------------------------------------------------------------------------------------------------
 
+TOGETHER_MS = 50  # a whip of the price through a target and a stop that no venue links
+
 
 def p4_only_down(reading: Reading, bounds: Bounds) -> Verdict:
     verdict = Verdict("P4_only_down")
@@ -247,7 +249,7 @@ def judge_closes(reading: Reading, bounds: Bounds, verdict: Verdict) -> None:
             f"{news.symbol} at {clock(reading.tape, news.true_ms)}: {purpose.value} {news.client_id} (order "
             f"{news.order_id}, {news.side.value} {news.size}) took {news.before} to {news.after}"
         )
-        if not was_announced(reading, news):
+        if not (was_announced(reading, news) or filled_together(reading, news)):
             verdict.say(news.true_ms, f"P4 Only down: {text}")
         elif not is_repaired(reading, bounds, news):
             verdict.say(news.true_ms, f"P4 Only down: {text}, and it was not closed again in time")
@@ -262,6 +264,17 @@ def was_announced(reading: Reading, fill: VenueFill) -> bool:
         reading.able.within(fill.true_ms - 1_000, fill.true_ms) < 500
     )  # a stop and a target that no one links
     return near or nobody_there or slow.touches(fill.true_ms - 5_000, fill.true_ms)
+
+
+def filled_together(reading: Reading, fill: VenueFill) -> bool:
+    """Whether another stop or target of ours filled so shortly before that no news could have come between."""
+    return any(
+        other is not fill
+        and other.symbol == fill.symbol
+        and 0 <= fill.true_ms - other.true_ms <= TOGETHER_MS
+        and reading.purpose(other.client_id) in (Purpose.STOP, Purpose.TARGET)
+        for other in reading.tape.fills
+    )
 
 
 def came_late(reading: Reading, bounds: Bounds, client_id: str | None) -> bool:

@@ -256,6 +256,14 @@ def test_p4_after_a_word_of_warning_it_must_be_repaired():
     assert not day.fill(6_000, STOP, Side.BUY, 2, by="bot").says("P4_only_down")
 
 
+@pytest.mark.parametrize(("apart_ms", "count"), [(50, 0), (51, 1)])
+def test_p4_nobody_comes_between_two_fills_at_once(apart_ms: int, count: int):
+    """A target and a stop that no venue links, and a price that whips through both."""
+    day = entered().fill(4_000, f"{ENTRY}-TP", Side.SELL, 2).fill(4_000 + apart_ms, f"{ENTRY}-SL", Side.SELL, 2)
+    day.fill(6_000, STOP, Side.BUY, 2, by="bot")
+    assert sum(" took " in found.text for found in day.says("P4_only_down")) == count
+
+
 def test_p4_a_hand_was_faster():
     day = entered().fill(4_000, None, Side.SELL, 2, by="hand").order(4_005, OrderStatus.CANCELED)
     assert not day.submit(4_010, EXIT, Purpose.EXIT, Side.SELL).fill(4_050, EXIT, Side.SELL, 2).says("P4_only_down")

@@ -27,7 +27,7 @@ from core.messages import (
 from core.model import OrderStatus, OrderType, Quote, Side, Trade
 from core.risk import daily_pnl, equity_now
 from core.signals import Signal
-from tests.core.futures import ENTRY, Pit, position, sent
+from tests.core.futures import ENTRY, STOP, TARGET, Pit, children, position, sent
 from tests.core.gateway import MGC, RULES
 from tests.core.world import RULES as PLAIN
 from tests.core.world import D, Desk, of
@@ -301,6 +301,32 @@ def test_not_with_an_open_position_nor_before_it_is_verified_flat(pit: Pit) -> N
     pit.canceled(12)
     assert of(Stop, pit.snapshot()) == [Stop(RESTART, "contract rolled")]
     assert entry.symbol not in pit.state.rolled
+
+
+OLD = position("3", "4109", "MGCV6", "CON.F.US.MGC.V26")
+
+
+def test_a_position_that_comes_up_in_another_month_brings_a_start_with_that_month(pit: Pit) -> None:
+    assert of(Stop, pit.snapshot(more=(ES,))) == []  # another product
+    assert of(Stop, pit.snapshot(more=(ES, OLD))) == [Stop(RESTART, "contract rolled")]
+    assert [note.notify for note in pit.log if note.name == "other_month"] == [True]
+
+
+def test_it_waits_until_every_market_is_flat_and_is_said_once(pit: Pit) -> None:
+    resting = children(pit.enter())
+    seen = [pit.snapshot("2", orders=resting, more=(OLD,)) for _ in range(2)]
+    assert of(Stop, seen[0] + seen[1]) == []
+    assert pit.names().count("other_month") == 1
+    pit.fill(99, Side.SELL, "2", "4101")
+    actions = pit.canceled(STOP) + pit.canceled(TARGET) + pit.snapshot(more=(OLD,))
+    assert of(Stop, actions + pit.wait(300) + pit.snapshot(more=(OLD,))) == [Stop(RESTART, "contract rolled")]
+
+
+def test_what_a_start_has_not_taken_up_brings_no_other_start() -> None:
+    pit = Pit()
+    pit.feed(Started(run_id=1, rules=pit.rules, received_ms=pit.later()))
+    assert of(Stop, pit.snapshot(more=(OLD,)) + pit.snapshot(more=(OLD,)) + pit.wait(12_000)) == []
+    assert "other_month" not in pit.names() and "position_unmanaged" in pit.names()
 
 
 def test_a_halted_bot_does_not_start_anew_and_so_take_entries_up_again(pit: Pit) -> None:
