@@ -253,6 +253,8 @@ def on_key_expiry(turn: Turn, event: KeyExpiry) -> None:
 
 def on_read_failed(turn: Turn, event: ReadFailed) -> None:
     turn.note("WARNING", "read_failed", what=event.what, error=event.error)
+    if event.what.startswith("fills"):
+        turn.set(swept_ms=0)
     if event.what.startswith("account"):
         turn.set(account_due_ms=min(turn.state.account_due_ms, turn.now_ms + ACCOUNT_AGAIN_MS))
 

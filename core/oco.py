@@ -15,6 +15,7 @@ from core.state import ExitReason, MarketState, OrderRecord, Position, VenueStop
 from core.turn import Turn
 
 STUCK_MS = 1_000  # cancels or the read take longer than this: close what we believe is held
+STUCK_BARE_MS = 500  # the same for what has been bare for two seconds already
 STUCK_FLIPPED_MS = 2_000  # what turned round against our count is believed less easily
 ENTRY_MS = 1_000  # an entry that has filled in part may fill on: an exit waits so long for its end
 LOOK_MS = 300
@@ -131,13 +132,19 @@ def pursue(turn: Turn, symbol: str) -> bool:
         market = turn.change(symbol, leaving_ms=turn.now_ms)
     best = next(iter(guard.guards(market, position)), None)
     guard.watch_nakedness(turn, symbol, best)
-    bound_ms = STUCK_FLIPPED_MS if market.exit_reason is ExitReason.FLIPPED else STUCK_MS
+    bound_ms = stuck_ms(market.exit_reason)
     stuck = turn.now_ms - (market.leaving_ms or turn.now_ms) > bound_ms
     ended = has_ended_resting(turn, symbol)
     if not ((ended or is_all_in_doubt(turn.market(symbol))) and has_read(turn, symbol)) and not stuck:
         return True
     close(turn, symbol, unconfirmed=stuck or not ended)
     return True
+
+
+def stuck_ms(reason: ExitReason | None) -> int:
+    if reason is ExitReason.FLIPPED:
+        return STUCK_FLIPPED_MS
+    return STUCK_BARE_MS if reason is ExitReason.UNPROTECTED else STUCK_MS
 
 
 def bridge(turn: Turn, symbol: str, exits: list[OrderRecord]) -> None:

@@ -72,9 +72,9 @@ def next_read_ms(turn: Turn, skipped: bool, missed_fills: bool) -> int:
     Sooner when a market was `skipped`; on TopstepX, where a read takes up to four of 200 requests a minute and each
     news of an order asks for one of its own, not by much.
     """
-    if skipped or missed_fills:
-        return 500 if turn.rules.can_reduce_only and skipped else 3_000
-    if not turn.state.fills_up:
+    if skipped:
+        return 500 if turn.rules.can_reduce_only else 3_000
+    if missed_fills or not turn.state.fills_up:
         return 5_000
     return 30_000 if turn.rules.can_reduce_only else 10_000
 

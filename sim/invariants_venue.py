@@ -139,7 +139,7 @@ def p3_once(reading: Reading, bounds: Bounds) -> Verdict:
     verdict = Verdict("P3_once", looked_at=len(reading.sent))
     judge_resends(reading, verdict)
     judge_copies(reading, verdict)
-    judge_entries(reading, verdict)
+    judge_entries(reading, bounds, verdict)
     judge_doubts(reading, bounds, verdict)
     return verdict
 
@@ -184,7 +184,7 @@ def judge_copies(reading: Reading, verdict: Verdict) -> None:
             )
 
 
-def judge_entries(reading: Reading, verdict: Verdict) -> None:
+def judge_entries(reading: Reading, bounds: Bounds, verdict: Verdict) -> None:
     """Two entries in one position are one intent executed twice: the bot enters only while flat."""
     entries: dict[str, set[str]] = {}
     for fill in reading.tape.fills:
@@ -193,7 +193,7 @@ def judge_entries(reading: Reading, verdict: Verdict) -> None:
             mine.clear()
         if fill.client_id is not None and reading.purpose(fill.client_id) is Purpose.ENTRY:
             mine.add(fill.client_id)
-            if len(mine) > 1:
+            if len(mine) > 1 and not any(came_late(reading, bounds, client_id) for client_id in mine):
                 verdict.say(
                     fill.true_ms,
                     f"P3 Once: {fill.symbol} at {clock(reading.tape, fill.true_ms)}: entry {fill.client_id} filled "

@@ -17,6 +17,7 @@ from core.messages import (
     PositionUpdate,
     ReadAccount,
     ReadBars,
+    ReadFailed,
     Reconnect,
     Started,
     Stop,
@@ -133,6 +134,14 @@ def test_missing_fills_reconnect_the_stream_that_should_have_brought_them(pit: P
     assert since and all(ms is not None and ms < entry.nonce for ms in since)
 
 
+def test_a_read_that_is_overdue_may_use_what_is_kept_for_orders(pit: Pit) -> None:
+    pit.wait(11_000)
+    pit.snapshot()  # the gap before the streams came is closed
+    assert [read.is_urgent for read in of(ReadAccount, pit.wait(10_200))] == [False]
+    urgent = [read.is_urgent for read in of(ReadAccount, pit.wait(10_000))]  # nobody has answered
+    assert urgent[-1]
+
+
 # --- the account ------------------------------------------------------------------------------------------------------
 
 
@@ -230,9 +239,11 @@ def test_a_gap_stays_open_until_its_fills_were_read(pit: Pit) -> None:
     down(pit, USER_HUB)
     up(pit, USER_HUB)
     pit.wait(11_000)
+    pit.feed(ReadFailed(what="fills (regular)", error="503", received_ms=pit.later()))
     pit.snapshot(missed_fills=True)
     assert pit.state.gap_from_ms is not None
-    assert [read.fills_since_ms is not None for read in of(ReadAccount, pit.wait(3_200))] == [True]
+    [read] = of(ReadAccount, pit.wait(5_200))
+    assert read.fills_since_ms is not None and read.is_urgent
     pit.snapshot()
     assert pit.state.gap_from_ms is None
 

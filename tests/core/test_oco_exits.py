@@ -106,6 +106,18 @@ def test_stuck_for_a_second_it_closes_anyway(pit: Pit, stuck: str) -> None:
     assert "exit_unconfirmed" in pit.names()
 
 
+def test_what_was_bare_for_two_seconds_is_closed_sooner(pit: Pit) -> None:
+    pit.fill(99, Side.BUY, "2", "4100")
+    pit.wait(200)
+    [first] = [order for order in pit.market.orders.values() if order.rests]
+    pit.works(row(STOP, Side.SELL, "1", "4096", first.order.client_id))  # it covers half of what is held
+    pit.wait(1_700)
+    assert pit.market.exit_reason is ExitReason.UNPROTECTED
+    actions = pit.wait(300)
+    assert exits(actions) == []
+    assert [order.size for order in exits(pit.wait(400))] == [D(2)]
+
+
 def test_a_refused_cancel_is_tried_again_and_what_is_left_is_swept(pit: Pit) -> None:
     pit.enter()
     leave(pit)
