@@ -205,10 +205,17 @@ def close_at_venue(turn: Turn, symbol: str, why: str) -> None:
 
 
 def on_close_answered(turn: Turn, event: CloseAnswered) -> None:
-    """Two closes by contract at once could open a position: the next one only after this one's answer."""
+    """Two closes by contract at once could open a position: the next one only after this one's answer.
+
+    It has a moment to fill, from its answer on; where none came for seconds, what it did would have been told.
+    """
     if event.symbol in turn.state.markets:
         market = turn.market(event.symbol)
-        turn.change(event.symbol, venue_close_again_ms=min(market.venue_close_again_ms, turn.now_ms + CLOSED_MS))
+        again_ms = turn.now_ms + CLOSED_MS
+        if event.done is None:
+            asked_ms = market.venue_close_again_ms - CLOSE_ANSWER_MS
+            again_ms = max(turn.now_ms + LOOK_MS, asked_ms + CLOSED_MS)
+        turn.change(event.symbol, venue_close_again_ms=min(market.venue_close_again_ms, again_ms))
 
 
 def is_all_in_doubt(market: MarketState) -> bool:

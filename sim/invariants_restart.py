@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from core.model import ZERO, OrderStatus, Side
+from core.model import ZERO, OrderStatus, Purpose, Side
 from sim.invariants_venue import describe, walk, ways_out
 from sim.verdict import Bounds, Verdict
 from sim.world_read import Reading, clock, is_working, side_of
@@ -60,7 +60,10 @@ def is_followed(reading: Reading, fill: VenueFill) -> bool:
 
 
 def is_new_position(reading: Reading, news: VenueOrder | VenueFill) -> bool:
-    return isinstance(news, VenueFill) and abs(news.after) >= abs(news.before)
+    """Or what is left of one whose stop has fired: a hand had added to it while nobody was there."""
+    if not isinstance(news, VenueFill):
+        return False
+    return abs(news.after) >= abs(news.before) or reading.purpose(news.client_id) is Purpose.STOP
 
 
 def tick_of(reading: Reading, symbol: str, price: Decimal) -> Decimal:

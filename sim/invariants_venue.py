@@ -105,13 +105,19 @@ def judge_stretch(reading: Reading, bounds: Bounds, verdict: Verdict, symbol: st
 
 
 def ways_out(reading: Reading) -> list[tuple[int, str]]:
-    """When the bot sent an order that closes, and in which market."""
-    found = []
+    """When the bot sent an order that closes, or asked the venue to close, and in which market."""
+    contracts = {rules.instrument.contract_id: symbol for symbol, rules in reading.tape.rules.markets.items()}
+    found = [
+        (request.sent_ms, contracts[str(name)])
+        for request in reading.tape.requests
+        for kind, name in acts(request)
+        if kind == "close" and str(name) in contracts
+    ]
     for request, client_id in reading.sent:
         submit = reading.submits.get(client_id)
         if submit is not None and reading.purpose(client_id) is Purpose.EXIT:
             found.append((request.sent_ms, submit.order.symbol))
-    return found
+    return sorted(found)
 
 
 def judge_words(

@@ -137,6 +137,13 @@ def test_it_is_asked_again_soon_after_an_answer_that_did_not_help(pit: Pit, done
     assert len(of(CloseContract, pit.wait(600))) == 1
 
 
+def test_it_is_asked_again_at_once_when_no_answer_came_for_seconds(pit: Pit) -> None:
+    bare_with_an_exit_in_doubt(pit)
+    actions = pit.wait(1_900) + pit.wait(5_000)
+    pit.feed(answered(pit, None))
+    assert len(of(CloseContract, actions)) == 1 and len(of(CloseContract, pit.wait(500))) == 1
+
+
 def test_after_that_no_exit_of_ours_overtakes_its_fill(pit: Pit) -> None:
     """Two closes at once open a position where nothing is reduce-only (P4)."""
     close = bare_with_an_exit_in_doubt(pit)
