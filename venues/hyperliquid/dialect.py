@@ -52,7 +52,7 @@ class Timing(msgspec.Struct, frozen=True):
     ack_s: float = 5.0  # acknowledgement of a subscription
     market_s: float = 3.0  # least silence of a market worth a question; contexts come about every second
     market_s_max: float = 60.0
-    repair_s: float = 2.0  # data after a subscription was renewed
+    repair_s: float = 0.9  # data after a subscription was renewed: a context follows at once (page 1.6)
     probe_s: float = 2.5  # between questions to the fill stream, which has no heartbeat
     answer_s: float = 2.0  # its answer
 
