@@ -47,10 +47,9 @@ in seconds, as measured. A promise holds when it is within its bound and {slack}
 NOTES = """
 ## Where the bound for a price is wider, and why
 
-* Streams that stay open and say nothing: 7 s without a price on Hyperliquid, 17 s on TopstepX. Silence has to be
-  noticed first (5 s, 15 s), then REST is asked.
-* Garbage between frames: 7 s without a price. What follows may look like the rest of a long frame: it is noticed as
-  silence.
+* Streams that stay open and say nothing: 5 s without a price on Hyperliquid, 15 s on TopstepX. Silence has to be
+  noticed first, then REST is asked. What a hand opens meanwhile is protected within 2 s all the same.
+* Garbage between frames: the same. What follows may look like the rest of a long frame: it is noticed as silence.
 """
 
 

@@ -74,7 +74,7 @@ JUNK = (
 )
 SOCKET = {"kind": "socket"}
 CLOSED = "Connection closed with an error."
-UNNOTICED: dict[str, float] = {"hl_blind_s": 7.0, "ts_blind_s": 17.0}  # silence shows late
+UNNOTICED: dict[str, float] = {"hl_blind_s": 5.0, "ts_blind_s": 15.0}  # silence shows late
 MUTE: dict[str, Any] = UNNOTICED | {"hl_dwell_s": 8.0, "ts_dwell_s": 18.0, "is_long": True}
 MAINTENANCE = (venue("http_error", status=503), venue("refuse_sockets", status=503), venue("drop_connections"))
 
