@@ -117,8 +117,8 @@ class HyperliquidClient:
     def account(self) -> AccountSnapshot:
         """Positions, orders and equity; of a unified account equity is a lower bound (info.unified_equity)."""
         requested_ms = self._clock.now_ms()
+        state = self._ask("clearinghouseState", info.Clearinghouse)  # the cheapest first: a venue that is away says so
         unified = self._account_mode() in info.UNIFIED
-        state = self._ask("clearinghouseState", info.Clearinghouse)
         spot = self._ask("spotClearinghouseState", info.SpotState) if unified else None
         orders = self.working_orders().orders
         if spot is None:

@@ -363,10 +363,9 @@ def test_what_asks_during_an_account_read_shares_the_next(
     gate.let_go()
     inbox.next(BarHistory)
     reader.stop()
-    account = ["clearinghouseState", "frontendOpenOrders"]
     assert kinds(venue) == [
-        *("userAbstraction", *account),
-        *("userFillsByTime", *account, "userRateLimit", "candleSnapshot"),
+        *("clearinghouseState", "userAbstraction", "frontendOpenOrders"),
+        *("userFillsByTime", "clearinghouseState", "frontendOpenOrders", "userRateLimit", "candleSnapshot"),
     ]
     [asked] = [body for _, body in venue.requests if body["type"] == "userFillsByTime"]
     assert asked["startTime"] == 300
