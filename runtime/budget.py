@@ -44,7 +44,7 @@ class WeightBudget:
         self._urgent_ms: int | None = None  # when a read went that had no room
         self.capacity = capacity
         if spent:
-            self._add(clock.now_ms(), spent)
+            self._add(clock.steady_ms(), spent)
 
     def used(self) -> int:
         """Weight spent in the window that ends now; may exceed what reads are allowed, for actions always go."""

@@ -50,7 +50,7 @@ class ManualClock:
     """Time that moves only when told; remembers every wait and makes nobody wait."""
 
     def __init__(self, now_ms: int = 1_790_000_000_000) -> None:
-        self._now_ms, self._leapt_ms = now_ms, 0
+        self._now_ms, self._leapt_ms = now_ms, now_ms - 5_000  # two clocks that nobody can mistake for one
         self.waits: list[float] = []
 
     def now_ms(self) -> int:

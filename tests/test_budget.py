@@ -145,3 +145,12 @@ def test_what_a_bot_before_this_one_has_spent_is_remembered(clock: ManualClock, 
     assert budget.used() == used
     budget.remember(90, clock.now_ms())  # less than is known
     assert budget.used() == max(used, 10)
+
+
+def test_what_is_supposed_at_the_start_is_forgotten_like_the_rest(clock: ManualClock):
+    budget = WeightBudget(clock, capacity=100, reserve=30, spent=60)
+    assert budget.used() == 60
+    clock.advance(WINDOW_MS)
+    assert budget.used() == 0
+    budget.take(70, STOP)
+    assert clock.waits == []

@@ -57,9 +57,10 @@ def test_the_steady_clock_does_not_care():
 
 def test_the_manual_clock_can_leap():
     clock = ManualClock(1_000)
+    before_ms = clock.steady_ms()
     clock.advance(10)
     clock.leap(-500)
-    assert (clock.now_ms(), clock.steady_ms()) == (510, 1_010)
+    assert (clock.now_ms(), clock.steady_ms() - before_ms) == (510, 10)
 
 
 def test_the_manual_clock_remembers_waits():

@@ -46,7 +46,9 @@ def test_kill_9_with_an_unanswered_entry(sim: SimServer, process: Callable[..., 
     sim.clear_fault()
 
     running = process(markets=[market()]).start(until="stop_confirmed")
-    assert field(running.log.wait("order_settled"), "status") == "FILLED"
+    settled = running.log.wait("order_settled")
+    assert field(settled, "status") == "FILLED"
+    assert field(running.log.wait("purpose=STOP"), "client_id") != field(settled, "client_id")
     assert executed(sim) == ["B"] and held(sim) == D("0.01") and len(stops(sim)) == 1
 
 
