@@ -84,7 +84,7 @@ def test_rest_only_strategy_on_the_venues_bars(sim: SimServer, bot: Callable[...
     sim.advance(2 * MINUTE_MS - into_minute_ms - 5_000)  # before a bar ends; a busy machine needs time to start
     sim.move("BTC", "50100")
     rules = market(ENTER) | {"timeframe": "1m"}
-    running = bot(markets=[rules], websocket={"enabled": False}, check_interval=1).start()
+    running = bot(markets=[rules], websocket={"enabled": False}, check_interval=3).start()
     running.log.wait("protected ", timeout_s=25)
     assert executed(sim) == ["B"] and held(sim) == D("0.01")
 
