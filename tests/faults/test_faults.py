@@ -14,7 +14,7 @@ from tests.faults.conftest import MakeStand
 from tests.faults.row import STATES, Row
 from tests.faults.table import TABLE
 
-ROUNDS = 15
+ROUNDS = 10
 ROUND = os.environ.get("FAULTS_ROUND") or str(datetime.datetime.now(datetime.UTC).toordinal() % ROUNDS)
 IS_WHOLE = ROUND == "all"
 
@@ -24,7 +24,7 @@ SHORT = [(row, state) for row, state in CASES if not row.is_long]
 
 
 def sample(number: int) -> list[Case]:
-    """One in fifteen of the short (neighbours differ in state), and one of each group and venue that is missing."""
+    """Each tenth of the short ones (neighbours differ in state), and one of each group and venue that is missing."""
     taken = SHORT[number % ROUNDS :: ROUNDS]
     for kind in dict.fromkeys((row.group, row.venue) for row, _ in SHORT):
         own = [one for one in SHORT if (one[0].group, one[0].venue) == kind]
