@@ -65,8 +65,8 @@ from core.state import ExitReason, OrderRecord, State
 from core.turn import Strategies, Turn
 
 KEY_DAYS_MIN = 14
-# After a read of the account that failed: a position opened meanwhile waits for its stop. Each may be three requests.
 NEWS = (Fill, OrderUpdate, PositionUpdate, PositionsSeen, AccountUpdate, AccountSnapshot, WorkingOrders)
+# After a read of the account that failed: a position opened meanwhile waits for its stop. Each may be three requests.
 ACCOUNT_AGAIN_MS = 1_500
 REFUSED_MS = 1_000
 NO_ORDERS = "its contract takes no orders"

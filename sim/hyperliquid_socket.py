@@ -29,6 +29,7 @@ from sim.hyperliquid_venue import HyperliquidVenue
 from sim.hyperliquid_views import fill_rows, funding_row, record_row
 from sim.hyperliquid_wire import JSON, basic_order
 from sim.orders import ExchangeEvent, Execution, FundingPaid, OrderChanged, Printed, Status
+from sim.upgrade import upgrade
 
 CANDLE_S = 0.5
 MAX_CONNECTIONS, MAX_CONNECTS, MAX_SUBSCRIPTIONS, MAX_MESSAGES, MAX_POSTS = 10, 30, 1000, 2000, 100
@@ -98,9 +99,10 @@ class Hub:
         if not self._may_connect():
             return web.Response(status=429, text="null", content_type="application/json")
         ws = web.WebSocketResponse(compress=False, max_msg_size=1 << 20, timeout=1.0)
-        await ws.prepare(request)
-        assert isinstance(request.transport, asyncio.Transport)
-        client = Client(ws, request.transport, asyncio.get_running_loop())
+        transport = await upgrade(request, ws)
+        if transport is None:
+            return web.Response()  # nobody reads it
+        client = Client(ws, transport, asyncio.get_running_loop())
         self.clients.add(client)
         self.accepted += 1
         self._changed()

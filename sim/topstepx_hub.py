@@ -29,6 +29,7 @@ from sim.topstepx_socket import PING, RS, HubClient
 from sim.topstepx_types import BookEvent
 from sim.topstepx_venue import TopstepxVenue
 from sim.topstepx_wire import JSON, encode, user_event
+from sim.upgrade import upgrade
 
 CLOSED = "Connection closed with an error."
 FAILED = "Failed to invoke '{0}' due to an error on the server."
@@ -117,9 +118,10 @@ class Hubs:
                 return web.Response(status=404)
             self._negotiated.discard(request.query["id"])
         ws = web.WebSocketResponse(compress=False, max_msg_size=MAX_CLIENT_MESSAGE, timeout=1.0)
-        await ws.prepare(request)
-        assert isinstance(request.transport, asyncio.Transport)
-        client = HubClient(name, ws, request.transport, self.venue.faults)
+        transport = await upgrade(request, ws)
+        if transport is None:
+            return web.Response()  # nobody reads it
+        client = HubClient(name, ws, transport, self.venue.faults)
         self.clients.add(client)
         self.accepted += 1
         self._changed()
