@@ -136,7 +136,7 @@ def is_valid_price(text: str, decimals_max: int) -> bool:
     return len(part) <= decimals_max and len((whole + part).lstrip("0")) <= 5
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(
     digits=st.integers(1, 10**9),
     places=st.integers(0, 12),

@@ -307,7 +307,7 @@ def _decodes_or_is_bad(raw):
             assert 0 < e.price < 10**12 and 0 < e.size < 10**12
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(EXAMPLES), st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), min_size=1, max_size=4))
 def test_mutated_bytes_never_raise_anything_else(raw, changes):
     mutable = bytearray(raw)
@@ -330,7 +330,7 @@ def _leaves(value, path=()):
         yield from _leaves(inner, (*path, key))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(EXAMPLES), st.integers(0, 10_000), VALUES)
 def test_mutated_values_never_raise_anything_else(raw, where, value):
     tree = {"root": json.loads(raw)}

@@ -413,19 +413,19 @@ def profile(examples: int) -> settings:
     return settings(max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=slow)
 
 
-@profile(80)
+@profile(120)
 @given(programs(VENUE_OPS), st.booleans())
 def test_a_hostile_venue_breaks_no_promise(program, brackets):
     check_settled(run(program, brackets=brackets))
 
 
-@profile(80)
+@profile(120)
 @given(programs(ALL_OPS))
 def test_a_hand_on_the_mouse_breaks_no_promise(program):
     check_settled(run(program, rules_with(strategy=None)))
 
 
-@profile(80)
+@profile(120)
 @given(programs(("bar", "tick", "serve", "serve", "serve", "deliver", "deliver", "deliver")), st.booleans())
 def test_late_post_is_no_news(program, brackets):
     """Answers, fills and reads that only come in a strange order leave nothing to be corrected."""
@@ -436,7 +436,7 @@ def test_late_post_is_no_news(program, brackets):
         assert not world.venue.turned
 
 
-@profile(40)
+@profile(60)
 @given(programs(("bar", "trade", "tick", "flush", "flush"), 40), st.booleans())
 def test_a_friendly_venue_keeps_every_position_protected(program, brackets):
     """With a quick post nothing is ever closed for want of a stop, and nothing that closes ever opens."""
@@ -450,7 +450,7 @@ def test_a_friendly_venue_keeps_every_position_protected(program, brackets):
     assert not world.venue.turned
 
 
-@profile(40)
+@profile(60)
 @given(programs(ALL_OPS))
 def test_the_state_survives_the_journal(program):
     """And nothing but the events decides (P12): the same program again makes the same state."""

@@ -158,7 +158,7 @@ GUARDS = [
 
 
 @given(st.sampled_from(GUARDS), st.lists(STEPS, max_size=40), st.integers(0, 100))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_no_path_reaches_a_limit(guard: PropRules, program: list[tuple[str, str, int]], slip_pct: int) -> None:
     account = Account(guard)
     for kind, symbol, number in program:

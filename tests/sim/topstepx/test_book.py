@@ -98,7 +98,7 @@ def first_in_first_out(rows):
     return sum(sign * size for sign, size, _ in lots), profit
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(steps, max_size=40), st.sampled_from([None, D("0.4")]))
 def test_the_books_are_kept(script, part):
     desk = Desk(part)
