@@ -1,5 +1,6 @@
 """Reads over REST on threads of their own: the account and bars when asked, prices while the stream is away."""
 
+import contextlib
 import logging
 import queue
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 
 from core.messages import AnyEvent, BarHistory, CoreFault, PollPrices, ReadAccount, ReadBars, ReadFailed, RestSample
+from runtime.alarm import told
 from runtime.clock import Clock
 from runtime.venue import CredentialsRefused, VenueClient, VenueUnavailable
 
@@ -58,12 +60,9 @@ class AccountReader:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        try:
+        with told("reader", self._outbox, self._clock):
             while self._serve():
                 pass
-        except Exception as e:  # a bug: without account reads nothing is safe, so the main thread must halt
-            self._outbox.put(CoreFault(error=f"reader: {e!r}", received_ms=self._clock.now_ms()))
-            raise
 
     def _serve(self) -> bool:
         """Wait for requests, answer them; False when told to stop."""
@@ -171,7 +170,7 @@ class ListingReader:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        try:
+        with contextlib.closing(self._client), told("listing", self._outbox, self._clock):
             while (is_urgent := self._asked.get()) is not None:
                 while not self._asked.empty():
                     if (another := self._asked.get()) is None:
@@ -179,11 +178,6 @@ class ListingReader:
                     is_urgent |= another
                 self._client.hurry(is_urgent)
                 self._read()
-        except Exception as e:  # a bug: stops could not be confirmed any more, so the main thread must halt
-            self._outbox.put(CoreFault(error=f"listing: {e!r}", received_ms=self._clock.now_ms()))
-            raise
-        finally:
-            self._client.close()
 
     def _read(self) -> None:
         try:
@@ -221,7 +215,7 @@ class PricePoller:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        try:
+        with contextlib.closing(self._client), told("poller", self._outbox, self._clock):
             while not self._stop.is_set():
                 if self._on.is_set():
                     self._poll()
@@ -229,11 +223,6 @@ class PricePoller:
                 else:
                     self._sample()
                     self._on.wait(SAMPLE_S)
-        except Exception as e:  # a bug: the main thread must hear of it, and halt
-            self._outbox.put(CoreFault(error=f"poller: {e!r}", received_ms=self._clock.now_ms()))
-            raise
-        finally:
-            self._client.close()
 
     def _poll(self) -> None:
         try:

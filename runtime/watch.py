@@ -4,19 +4,34 @@ A stream that is mute is noticed after 5 s at Hyperliquid and 15 s at TopstepX, 
 to be read each second.
 """
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
-from core.messages import CoreFault, PositionsSeen
+from core.messages import PositionsSeen
+from core.model import VenuePosition
+from runtime.alarm import told
 from runtime.clock import Clock
-from runtime.venue import CredentialsRefused, VenueClient, VenueUnavailable, believed
+from runtime.venue import CredentialsRefused, VenueUnavailable, believed
 
 log = logging.getLogger("watch")
 
 PAUSE_S_MIN = 0.05
+
+
+class Glances(Protocol):
+    """The part of a `VenueClient` that a glance needs."""
+
+    watch_s: float
+
+    def has_room(self) -> bool: ...
+
+    def positions(self) -> Sequence[VenuePosition]: ...
+
+    def close(self) -> None: ...
 
 
 class PositionWatch:
@@ -24,7 +39,7 @@ class PositionWatch:
 
     def __init__(
         self,
-        client: VenueClient,
+        client: Glances,
         is_open: Callable[[int], bool],
         read_ms: Callable[[], int],
         outbox: Any,
@@ -45,14 +60,9 @@ class PositionWatch:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        try:
+        with contextlib.closing(self._client), told("watch", self._outbox, self._clock):
             while not self._clock.wait(self._stop, self._pause_s()):
                 self._look()
-        except Exception as e:  # a bug: the main thread must hear of it, and halt
-            self._outbox.put(CoreFault(error=f"watch: {e!r}", received_ms=self._clock.now_ms()))
-            raise
-        finally:
-            self._client.close()
 
     def _pause_s(self) -> float:
         """Until a glance is due: the account's own reads tell of positions too."""

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.messages import CoreFault
 from core.rules import Rules
 from core.state import State
 from runtime import ledger as books
+from runtime.alarm import told
 from runtime.journal import Journal, day_of
 from runtime.orders import WARM_LANES, OrderLanes, Task
 from runtime.poller import BUDGET_S, SAMPLE_S, AccountReader, ListingReader, PricePoller
@@ -183,7 +183,7 @@ class WorldListing(ListingReader):
             self._is_asked = False
             self._client.hurry(self._is_urgent)
             self._is_urgent = False
-            with Telling(self._process, "listing"):
+            with told("listing", self._outbox, self._clock):
                 self._read()
         self._is_busy = False
 
@@ -207,7 +207,7 @@ class WorldReader(AccountReader):
         self._is_busy = True
 
         def run() -> None:
-            with Telling(self._process, "reader"):
+            with told("reader", self._outbox, self._clock):
                 work()
             self._is_busy = False
             if not self._asked.empty():
@@ -230,7 +230,7 @@ class WorldPoller(PricePoller):
         self._process.nudge()
 
     def go_on(self) -> None:
-        with Telling(self._process, "poller"):
+        with told("poller", self._outbox, self._clock):
             while True:
                 if self._on.is_set():
                     self._poll()
@@ -248,21 +248,6 @@ class WorldWatch(PositionWatch):
         self._process = process
 
     def go_on(self) -> None:
-        with Telling(self._process, "watch"):
+        with told("watch", self._outbox, self._clock):
             while not self._clock.wait(self._stop, self._pause_s()):
                 self._look()
-
-
-class Telling:
-    """As the threads do: a bug is told to the main thread."""
-
-    def __init__(self, process: "Process", what: str) -> None:
-        self._process, self._what = process, what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception):
-            now_ms = self._process.clock.now_ms()
-            self._process.inbox.put(CoreFault(error=f"{self._what}: {error!r}", received_ms=now_ms))

@@ -51,7 +51,7 @@ def watching() -> Iterator[Watching]:
         client: Client, is_open: Callable[[int], bool] = lambda now_ms: True, read_ms: Callable[[], int] = lambda: 0
     ) -> "queue.Queue[Any]":
         outbox: queue.Queue[Any] = queue.Queue()
-        made.append(PositionWatch(client, is_open, read_ms, outbox, CLOCK))  # type: ignore[arg-type]
+        made.append(PositionWatch(client, is_open, read_ms, outbox, CLOCK))
         made[-1].start()
         return outbox
 
