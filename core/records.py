@@ -9,7 +9,9 @@ from core.turn import Turn
 LATE_MS = 10_000  # an order's fills are looked for from so long before it was sent, or before a resting one has ended
 GAP_MS = 10_000
 MISSED_FOR_MS = 5_000
-OVERDUE_MS = 15_000  # no read was answered for so long: the next one may use what the budget keeps for orders
+# No read was answered for so long, half again as long as is usual at the venue (reconcile.next_read_ms): the next one
+# may use what the budget keeps for orders.
+OVERDUE_MS, OVERDUE_FUTURES_MS = 45_000, 15_000
 DISPUTED_MS, MISSED_MS = 200, 500  # between two reads then
 # A hub without history may swallow a fill and look alive (TopstepX): so often fills are read in any case, so far back.
 SWEEP_MS, SWEEP_BACK_MS = 25_000, 60_000
@@ -57,7 +59,8 @@ def read_account(turn: Turn, reason: str, with_fills: bool = False) -> None:
         since_ms = fills_from_ms(turn)
     # where fills may have been missed a hand may have opened what nobody protects: that read must not wait for room
     is_swept = turn.rules.can_reduce_only or turn.state.swept_ms > 0
-    is_overdue = turn.now_ms - turn.state.answered_ms >= OVERDUE_MS or not is_swept
+    overdue_ms = OVERDUE_MS if turn.rules.can_reduce_only else OVERDUE_FUTURES_MS
+    is_overdue = turn.now_ms - turn.state.answered_ms >= overdue_ms or not is_swept
     is_hurried = with_fills or is_overdue or is_urgent(turn)
     if not turn.rules.can_reduce_only and (with_fills or turn.now_ms - turn.state.swept_ms >= SWEEP_MS):
         turn.set(swept_ms=turn.now_ms)

@@ -18,6 +18,7 @@ log = logging.getLogger("poller")
 
 BARS_KEPT = 500
 BUDGET_S = 300.0  # how often the address budget is read
+BUDGET_MS_MIN = 60_000  # at least between two of those: it weighs 20, and fills are read every 5 s without a stream
 SAMPLE_S = 30.0  # how often REST is looked at while the stream brings prices
 BOOKS_AT_ONCE = 5  # markets a round: their books carry the venue's time, and the weight of more is too much
 
@@ -46,6 +47,7 @@ class AccountReader:
         self._asked_ms = {question.what: clock.now_ms() - question.every_ms for question in seldom}
         self._outbox, self._clock = outbox, clock
         self._asked: queue.SimpleQueue[ReadAccount | ReadBars | None] = queue.SimpleQueue()
+        self._budget_ms = -BUDGET_MS_MIN  # when the address budget was asked for
         self.read_ms = 0  # our clock: when the newest account that came was asked for; written by this thread alone
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
@@ -94,7 +96,7 @@ class AccountReader:
             account = self._client.account()
             self._outbox.put(msgspec.structs.replace(account, missed_fills=missed_fills))
             self.read_ms = account.requested_ms
-            if fills_since_ms is not None:
+            if fills_since_ms is not None and not 0 <= self._clock.now_ms() - self._budget_ms < BUDGET_MS_MIN:
                 self._read_budget()
         except VenueUnavailable as e:
             self._failed(f"account ({reason})", e)
@@ -121,6 +123,7 @@ class AccountReader:
             self._outbox.put(BarHistory(symbol=symbol, bars=bars, received_ms=self._clock.now_ms()))
 
     def _read_budget(self) -> None:
+        self._budget_ms = self._clock.now_ms()
         try:
             budget = self._client.request_budget()
         except VenueUnavailable as e:

@@ -377,6 +377,16 @@ def test_fills_come_before_the_account_they_explain(reader: AccountReader, inbox
     assert came == [Fill, AccountSnapshot, RequestBudget]
 
 
+def test_the_address_budget_is_not_asked_for_with_every_read(
+    reader: AccountReader, venue: LoopbackVenue, inbox: Inbox
+) -> None:
+    for _ in range(3):
+        reader.ask(ReadAccount(5, "test"))
+        inbox.next(AccountSnapshot)
+    reader.stop()
+    assert kinds(venue).count("userFillsByTime") == 3 and kinds(venue).count("userRateLimit") == 1
+
+
 def test_an_account_is_read_though_its_fills_are_missing(
     reader: AccountReader, venue: LoopbackVenue, gate: Gate, inbox: Inbox
 ) -> None:

@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from core.messages import AccountSnapshot, AnyAction, Started, StreamUp
+from core.messages import AccountSnapshot, AnyAction, ReadAccount, Started, StreamUp
 from core.model import OrderType, Side
 from core.state import MarketState, State
 from tests.core import futures
 from tests.core.futures import Pit, position, sent
-from tests.core.world import D, Desk
+from tests.core.world import D, Desk, of
 
 
 def bare(held: bool = True) -> Pit:
@@ -47,6 +47,14 @@ def test_one_that_differs_decides_nothing(size: str) -> None:
     assert sent(read_behind(pit, size)) == []
     assert not pit.market.known and pit.position.size == 2 and pit.position.side is Side.BUY
     assert "reconcile_difference" not in pit.names()
+
+
+def test_a_regular_read_leaves_what_is_kept_for_orders_and_one_that_is_overdue_does_not() -> None:
+    desk = Desk()
+    desk.start()
+    asked = of(ReadAccount, desk.wait(30_500))
+    assert asked and not any(read.is_urgent for read in asked)
+    assert of(ReadAccount, desk.wait(20_000))[-1].is_urgent  # nobody has answered
 
 
 def test_the_next_read_decides() -> None:
