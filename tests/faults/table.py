@@ -61,6 +61,11 @@ def order_ts(name: str, **args: Any) -> list[Fault]:
     return [venue(name, action=a, times=1, **args) for a in WRITES_TS]
 
 
+def away(**args: Any) -> Variant:
+    """A stream that has gone, and is not taken again."""
+    return venue("refuse_sockets", status=503, **args), venue("drop_connections", **args)
+
+
 def user_ts(name: str, channels: Iterable[str] = USER, **args: Any) -> list[Fault]:
     return [venue(name, channel=channel, **args) for channel in channels]
 
@@ -76,7 +81,7 @@ SOCKET = {"kind": "socket"}
 CLOSED = "Connection closed with an error."
 UNNOTICED: dict[str, float] = {"hl_blind_s": 5.0, "ts_blind_s": 15.0}  # silence shows late
 MUTE: dict[str, Any] = UNNOTICED | {"hl_dwell_s": 8.0, "ts_dwell_s": 18.0, "is_long": True}
-MAINTENANCE = (venue("http_error", status=503), venue("refuse_sockets", status=503), venue("drop_connections"))
+MAINTENANCE = (venue("http_error", status=503), *away())
 
 TABLE: list[Row] = [
     # --- the connection
@@ -191,6 +196,14 @@ TABLE: list[Row] = [
         http_ts("partial_json"),
     ),
     *rows("http", "connection dropped", http_hl("http_drop"), http_ts("http_drop")),
+    *rows(  # nobody tells of fills: positions and stops must not wait for them
+        "http",
+        "fills unreadable",
+        [(*away(), venue("http_error", type="userFillsByTime", status=500))],
+        [(*away(hub="user"), venue("http_error", action="Trade/search", status=500))],
+        dwell_s=8.0,
+        is_long=True,
+    ),
     *rows("http", "slow", [venue("http_slow", ms=100)], [venue("http_slow", ms=100)], dwell_s=1.0),
     *rows(
         "http",
