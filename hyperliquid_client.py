@@ -217,7 +217,7 @@ class HyperliquidClient:
         ]
 
     def _polled_book(self, symbol: str) -> PolledPrice | None:
-        book = self._rest.info({"type": "l2Book", "coin": symbol}, info.BookAnswer)
+        book = self._rest.info({"type": "l2Book", "coin": symbol}, info.BookAnswer, with_reserve=True)
         bid, ask = checked("l2Book", info.best_prices, book, symbol)
         if bid is None or ask is None:
             return None

@@ -14,6 +14,7 @@ from core.turn import Turn
 
 NEVER_MS = 60_000
 SURE_MS_MIN = records.DISPUTED_MS
+WEIGHT_SHORT = 400  # of 1200 a minute; an account and its fills, read every 5 s, take 504, prices and orders theirs
 
 
 def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
@@ -53,7 +54,7 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
         window_left=turn.state.window_left if snapshot.requests_left is None else snapshot.requests_left,
         disputed=sure_ms < NEVER_MS,
         answered_ms=snapshot.requested_ms,
-        account_due_ms=turn.now_ms + min(next_read_ms(turn, skipped, snapshot.missed_fills), sure_ms),
+        account_due_ms=turn.now_ms + min(next_read_ms(turn, skipped, snapshot), sure_ms),
     )
     if not snapshot.missed_fills:
         records.close_gap(turn, snapshot.requested_ms)
@@ -66,7 +67,7 @@ def outside_sizes(turn: Turn) -> dict[str, Decimal]:
     return {name: other.size for name, other in turn.state.outside.items()}
 
 
-def next_read_ms(turn: Turn, skipped: bool, missed_fills: bool) -> int:
+def next_read_ms(turn: Turn, skipped: bool, snapshot: AccountSnapshot) -> int:
     """The net under the streams: wider where fills tell the size they met (Hyperliquid), else page 2.11 of TopstepX.
 
     Sooner when a market was `skipped`; on TopstepX, where a read takes up to four of 200 requests a minute and each
@@ -74,8 +75,11 @@ def next_read_ms(turn: Turn, skipped: bool, missed_fills: bool) -> int:
     """
     if skipped:
         return 500 if turn.rules.can_reduce_only else 3_000
-    if missed_fills or not turn.state.fills_up:
+    if snapshot.missed_fills:
         return 5_000
+    if not turn.state.fills_up:
+        left = snapshot.requests_left
+        return 10_000 if turn.rules.can_reduce_only and left is not None and left < WEIGHT_SHORT else 5_000
     return 30_000 if turn.rules.can_reduce_only else 10_000
 
 

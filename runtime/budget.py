@@ -16,10 +16,11 @@ class WeightBudget:
 
     Hyperliquid: weight by IP and minute (page 7.1). TopstepX: requests, in two windows (page 1.6); whether those slide
     or are fixed is unverified, and what fits every sliding window fits every fixed one.
-    Actions (orders, cancels, noops) always go and are only written down; reads leave `reserve` to them and wait
-    for their turn, or give up. A read that an exit or a stop waits for is `urgent`: it may use the reserve, and beyond
-    that goes all the same every URGENT_MS, after a 429 every HELD_MS. The lock is the exception to "no locks": the
-    count belongs to the IP, hence to all threads at once, and it is held for microseconds, never while anybody waits.
+    Actions (orders, cancels, noops) always go and are only written down; reads leave `reserve` to them (prices in the
+    stream's place may use it) and wait for their turn, or give up. A read that an exit or a stop waits for is `urgent`:
+    it may use the reserve, and beyond that goes all the same every URGENT_MS, after a 429 every HELD_MS. The lock is
+    the exception to "no locks": the count belongs to the IP, hence to all threads at once, and it is held for
+    microseconds, never while anybody waits.
     Times are steady milliseconds: a wall clock that is set forward must not empty the count.
     """
 
@@ -35,7 +36,7 @@ class WeightBudget:
     ) -> None:
         """`spent`: what others have spent in the window before, as far as one must think."""
         self._clock, self._window_ms = clock, window_ms
-        self._reads_may_use = capacity - reserve
+        self._reserve = reserve
         self._wait_s_max = wait_s_max
         self._lock = threading.Lock()
         self._spent: deque[tuple[int, int]] = deque()  # (when, weight), oldest first
@@ -84,19 +85,19 @@ class WeightBudget:
         with self._lock:
             return self._clock.steady_ms() < self._held_until_ms
 
-    def take(self, weight: int, stop: threading.Event, *, urgent: bool = False) -> None:
+    def take(self, weight: int, stop: threading.Event, *, urgent: bool = False, with_reserve: bool = False) -> None:
         """Spend `weight` on a read, waiting for room if need be.
 
         Raises VenueUnavailable when there would be none within the longest wait, or `stop` is set meanwhile.
         """
         waited_s = 0.0
-        while (delay_s := self._try(weight, urgent)) > 0:
+        while (delay_s := self._try(weight, urgent, 0 if with_reserve else self._reserve)) > 0:
             if waited_s + delay_s > self._wait_s_max or self._clock.wait(stop, delay_s):
                 text = f"request budget: {self.used()} of {self.capacity} in {self._window_ms // 1000} s"
                 raise VenueUnavailable(text, retry_s=delay_s)
             waited_s += delay_s
 
-    def _try(self, weight: int, urgent: bool) -> float:
+    def _try(self, weight: int, urgent: bool, leave: int) -> float:
         """Take it and return 0, or return the seconds until it is worth trying again."""
         with self._lock:
             now_ms = self._clock.steady_ms()
@@ -105,10 +106,11 @@ class WeightBudget:
                 return self._try_urgent(now_ms, weight)
             if (held_ms := self._held_until_ms - now_ms) > 0:
                 return held_ms / 1000
-            if self._used + weight <= self._reads_may_use or not self._used:
+            excess = self._used + weight - (self.capacity - leave)
+            if excess <= 0 or not self._used:
                 self._add(now_ms, weight)
                 return 0.0
-            return max(self._ms_until_free(now_ms, weight), 1) / 1000
+            return max(self._ms_until_free(now_ms, excess), 1) / 1000
 
     def _try_urgent(self, now_ms: int, weight: int) -> float:
         if self._used + weight > self.capacity or now_ms < self._held_until_ms:
@@ -121,8 +123,7 @@ class WeightBudget:
         self._add(now_ms, weight)
         return 0.0
 
-    def _ms_until_free(self, now_ms: int, weight: int) -> int:
-        excess = self._used + weight - self._reads_may_use
+    def _ms_until_free(self, now_ms: int, excess: int) -> int:
         for spent_ms, spent in self._spent:
             excess -= spent
             if excess <= 0:

@@ -21,6 +21,9 @@ BUDGET_S = 300.0  # how often the address budget is read
 BUDGET_MS_MIN = 60_000  # at least between two of those: it weighs 20, and fills are read every 5 s without a stream
 SAMPLE_S = 30.0  # how often REST is looked at while the stream brings prices
 BOOKS_AT_ONCE = 5  # markets a round: their books carry the venue's time, and the weight of more is too much
+# With little left of the minute's requests; else nothing is left for any price at its end.
+BOOKS_WHEN_SHORT = 3  # a round
+INTERVAL_S_WHEN_SHORT = 1.0
 
 
 class Seldom(msgspec.Struct, frozen=True):
@@ -222,10 +225,13 @@ class PricePoller:
             while not self._stop.is_set():
                 if self._on.is_set():
                     self._poll()
-                    self._clock.wait(self._stop, self._interval_s)
+                    self._clock.wait(self._stop, self._pause_s())
                 else:
                     self._sample()
                     self._on.wait(SAMPLE_S)
+
+    def _pause_s(self) -> float:
+        return self._interval_s if self._client.has_room() else max(self._interval_s, INTERVAL_S_WHEN_SHORT)
 
     def _poll(self) -> None:
         try:
@@ -250,7 +256,7 @@ class PricePoller:
     def _next_symbols(self) -> list[str]:
         """Those of one round: all markets, or the next few of many, in turn."""
         doubled = self._symbols + self._symbols
-        count = min(BOOKS_AT_ONCE, len(self._symbols))
+        count = min(BOOKS_AT_ONCE if self._client.has_room() else BOOKS_WHEN_SHORT, len(self._symbols))
         symbols = doubled[self._next : self._next + count]
         self._next = (self._next + count) % len(self._symbols)
         return symbols

@@ -111,6 +111,21 @@ def test_what_an_exit_waits_for_may_use_the_reserve_and_goes_on_slowly_beyond_it
         budget.take(1, STOP)
 
 
+def test_prices_in_the_place_of_a_stream_may_use_the_reserve_and_no_more(clock: ManualClock):
+    budget = WeightBudget(clock, capacity=100, reserve=30)
+    budget.take(70, STOP)
+    clock.advance(1_000)
+    budget.take(30, STOP, with_reserve=True)
+    assert clock.waits == [] and budget.used() == 100
+    with pytest.raises(VenueUnavailable):
+        budget.take(1, STOP, with_reserve=True)
+    clock.advance(58_000)
+    budget.take(1, STOP, with_reserve=True)
+    assert clock.waits == [1.0]
+    with pytest.raises(VenueUnavailable):
+        WeightBudget(clock, capacity=100, spent=100).take(1, STOP, with_reserve=True)
+
+
 def test_what_an_exit_waits_for_does_not_wait_for_the_end_of_a_429(clock: ManualClock):
     budget = WeightBudget(clock)
     budget.hold(60)

@@ -321,6 +321,8 @@ def test_a_few_markets_are_polled_by_their_books(mock, client: HyperliquidClient
     assert (prices[0].price, prices[0].bid, prices[0].ask, prices[0].time_ms) == (D(100), D(99), D(101), NOW_MS - 300)
     assert len(asked.asked) == 3
     assert budget.used() == 6
+    budget.charge(budget.capacity - 200 - 6)  # what is left is for orders, and for prices where no stream brings them
+    assert client.polled_prices(["BTC"]) and budget.used() == budget.capacity - 198
 
 
 def test_many_markets_are_polled_by_mids_and_marks_now_and_then(mock, client, clock: ManualClock, budget: WeightBudget):

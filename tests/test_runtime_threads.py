@@ -2,6 +2,7 @@
 
 import itertools
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal as D
@@ -34,10 +35,11 @@ from core.messages import (
 from core.model import Fill, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from hyperliquid_client import HyperliquidClient
 from runtime.budget import WeightBudget
-from runtime.clock import SystemClock
+from runtime.clock import ManualClock, SystemClock
 from runtime.executor import LiveExecutor
 from runtime.orders import Armed, OrderLanes
 from runtime.poller import AccountReader, ListingReader, PricePoller
+from runtime.venue import VenueUnavailable
 from sim.server import SimServer
 from venues.hyperliquid.signing import Signer
 
@@ -320,6 +322,47 @@ def test_a_poller_that_was_never_on_stops_at_once(poller: PricePoller) -> None:
     before_s = time.monotonic()
     poller.stop()
     assert time.monotonic() - before_s < 1
+
+
+class Rounds:
+    """The part of a client that a poller needs; keeps the markets of every round and ends the polling after four."""
+
+    def __init__(self, room: bool) -> None:
+        self.room, self.asked, self.done = room, [], threading.Event()
+
+    def has_room(self) -> bool:
+        return self.room
+
+    def polled_prices(self, symbols: list[str]) -> list[PolledPrice]:
+        self.asked.append(symbols)
+        if len(self.asked) == 4:
+            self.poller.switch(PollPrices(False, "test"))
+        return []
+
+    def measure_clock(self) -> ClockOffset:
+        self.done.set()
+        raise VenueUnavailable("switched off")
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("room", "interval_s", "markets", "pause_s"),
+    [(True, 0.2, [5, 5, 5, 5], 0.2), (False, 0.2, [3, 3, 3, 3], 1.0), (False, 4.0, [3, 3, 3, 3], 4.0)],
+)
+def test_prices_leave_the_account_its_requests(
+    inbox: Inbox, room: bool, interval_s: float, markets: list[int], pause_s: float
+) -> None:
+    """Five books a second and the account every five seconds are more than a minute holds: no prices for 5 s."""
+    clock, client = ManualClock(), Rounds(room)
+    client.poller = PricePoller(client, list("ABCDE"), interval_s, inbox, clock)
+    client.poller.switch(PollPrices(True, "test"))
+    client.poller.start()
+    assert client.done.wait(5)
+    client.poller.stop()
+    assert [len(symbols) for symbols in client.asked] == markets
+    assert set(client.asked[0] + client.asked[1]) == set("ABCDE")
+    assert set(clock.waits) == {pause_s}
 
 
 # --- executor ---------------------------------------------------------------------------------------------------------

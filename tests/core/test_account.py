@@ -93,6 +93,17 @@ def test_the_net_under_the_fill_stream(pit: Pit, fills_up: bool, read_ms: int) -
     assert len(of(ReadAccount, pit.wait(200))) == 1
 
 
+@pytest.mark.parametrize(("left", "read_ms"), [(None, 5_000), (400, 5_000), (399, 10_000), (0, 10_000)])
+def test_reads_without_a_stream_leave_weight_to_prices(left: int | None, read_ms: int) -> None:
+    """With its fills an account weighs 42: every 5 s that is more than half of what all reads of a minute may."""
+    desk = Desk(msgspec.structs.replace(PLAIN, price_stream="hyperliquid", fill_stream="hyperliquid"))
+    desk.feed(Started(run_id=1, rules=desk.rules, received_ms=desk.now_ms))
+    desk.snapshot(requests_left=left)
+    assert not desk.state.fills_up
+    assert of(ReadAccount, desk.wait(read_ms - 100)) == []
+    assert len(of(ReadAccount, desk.wait(200))) == 1
+
+
 @pytest.mark.parametrize(("prices", "fills", "polls"), [
     (None, USER_HUB, True),
     (MARKET_HUB, None, False),

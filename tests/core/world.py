@@ -129,14 +129,14 @@ class Desk:
 
     def snapshot(
         self, equity: str = "10000", positions: tuple = (), orders: tuple = (), *, requested_ms: int | None = None,
-        time_ms: int | None = None,
+        time_ms: int | None = None, requests_left: int | None = None,
     ) -> list[AnyAction]:  # fmt: skip
         """An account read, as new as can be unless told otherwise: `requested_ms` by our clock, `time_ms` by theirs."""
         self.now_ms += 10
         return self.feed(AccountSnapshot(
             equity=D(equity), available=D(equity), positions=positions, orders=orders,
             requested_ms=self.now_ms - 1 if requested_ms is None else requested_ms,
-            time_ms=self.now_ms if time_ms is None else time_ms, received_ms=self.now_ms,
+            time_ms=self.now_ms if time_ms is None else time_ms, received_ms=self.now_ms, requests_left=requests_left,
         ))  # fmt: skip
 
     def trade(self, price: str, after_ms: int = 1) -> list[AnyAction]:

@@ -69,14 +69,18 @@ class HyperliquidRest:
 
     # --- reads ------------------------------------------------------------------------------------------------------
 
-    def info(self, request: dict[str, Any], shape: type[T], tries_max: int = READ_TRIES) -> T:
+    def info(
+        self, request: dict[str, Any], shape: type[T], tries_max: int = READ_TRIES, *, with_reserve: bool = False
+    ) -> T:
         """One answer of `/info`, tried up to `tries_max` times with growing pauses.
 
+        `with_reserve`: it may use the weight that other reads leave to orders.
         Raises VenueUnavailable, naming what was asked and what came.
         """
         what, body = request["type"], msgspec.json.encode(request)
         for tries in range(1, tries_max + 1):
-            self._budget.take(WEIGHTS.get(what, WEIGHT_OTHER), self._stop, urgent=self.is_urgent)
+            weight = WEIGHTS.get(what, WEIGHT_OTHER)
+            self._budget.take(weight, self._stop, urgent=self.is_urgent, with_reserve=with_reserve)
             try:
                 wait_s = self._timeouts.first_read_s if tries < tries_max else self._timeouts.read_s
                 answer = self._fetch(what, body, wait_s)
