@@ -17,6 +17,7 @@ INTERVALS = {
     "1d": DAY_MS, "3d": 3 * DAY_MS, "1w": 7 * DAY_MS, "1M": 30 * DAY_MS,
 }  # fmt: skip
 MINUTES_KEPT = 5_000
+LEEWAY = Decimal("1.1")  # how far a made-up candle may go from its close
 
 
 class Candle(msgspec.Struct):
@@ -135,15 +136,25 @@ def walk_back(
     rnd: random.Random,
     value: float,
 ) -> list[Candle]:
-    """Made-up candles that lead up to `price`, oldest first."""
-    rows, close = [], price
+    """Made-up candles that lead up to `price`, oldest first.
+
+    Counted in ticks: a venue that is asked for the first time makes up thousands, and nothing else moves meanwhile.
+    """
+    rows, close, lot = [], price, float(instrument.lot_size)
     for open_ms in range(newest_ms, oldest_ms - 1, -span_ms):
-        factor = 1 + max(-0.05, min(0.05, rnd.gauss(0, noise)))
-        start = instrument.round_price(close * Decimal(repr(round(factor, 8))))
+        tick = instrument.tick_at(close * LEEWAY)  # coarse enough for the whole candle
+        ends_at = float(close / tick)
+        begins_at = ends_at * (1 + max(-0.05, min(0.05, rnd.gauss(0, noise))))
         wick = 1 + abs(rnd.gauss(0, noise / 2))
-        high = instrument.round_price(max(start, close) * Decimal(repr(round(wick, 8))))
-        low = instrument.round_price(min(start, close) / Decimal(repr(round(wick, 8))))
-        volume = instrument.round_size(Decimal(repr(round(rnd.lognormvariate(0, 0.5) * value / float(close), 6))))
-        rows.append(Candle(open_ms, span_ms, start, high, low, close, volume, rnd.randint(20, 400)))
+        start = max(1, round(begins_at)) * tick
+        high, low = round(max(begins_at, ends_at) * wick) * tick, round(min(begins_at, ends_at) / wick) * tick
+        lots = int(rnd.lognormvariate(0, 0.5) * value / float(close) / lot)
+        count = rnd.randint(20, 400)
+        rows.append(
+            Candle(
+                open_ms, span_ms, start, max(high, start, close), max(tick, min(low, start, close)), close,
+                lots * instrument.lot_size, count,
+            )
+        )  # fmt: skip
         close = start
     return rows[::-1]

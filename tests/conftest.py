@@ -1,8 +1,16 @@
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
 
 import pytest
+
+gc.disable()  # five thousand tests are collected, and none of them is garbage
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # nor is it looked through again and again while they run
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,6 +25,7 @@ from typing import IO, Any, TypeVar
 import pytest
 
 import runtime.bot
+import runtime.collector
 import strategies
 import trading_bot
 import wiring
@@ -92,16 +93,21 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._size, self._text = -1, ""  # as last read: it is looked at a hundred times a second
 
     def text(self) -> str:
         try:
-            return self.path.read_text(encoding="utf-8")
+            size = self.path.stat().st_size
+            if size != self._size:
+                self._size, self._text = size, self.path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
-            return ""
+            self._size, self._text = -1, ""
+        return self._text
 
     def lines(self, name: str) -> list[str]:
         """Lines that contain `name`, oldest first."""
-        return [line for line in self.text().splitlines() if name in line]
+        text = self.text()
+        return [line for line in text.splitlines() if name in line] if name in text else []
 
     def comes(self, name: str, count: int, within_s: float) -> bool:
         """Whether the `count`th line that contains `name` comes in time."""
@@ -309,6 +315,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wiring.hyperliquid, "HyperliquidWebSocketClient", quick)
     quick_hubs = functools.partial(TopstepWebSocketClient, connect_spacing_s=0.05, poll_s=0.02)
     monkeypatch.setattr(wiring.topstep, "TopstepWebSocketClient", quick_hubs)
+    monkeypatch.setattr(runtime.collector, "settle", gc.collect)  # what one bot leaves behind must not stay for ever
     monkeypatch.setattr(runtime.bot, "TICK_MS", 100)
     monkeypatch.setattr(runtime.bot, "BUSY_TICK_MS", 100)
 
@@ -322,7 +329,8 @@ def process_settings() -> Iterator[None]:
     finally:
         threading.excepthook = hook
         sys.setswitchinterval(interval)
-        gc.unfreeze()
+        gc.collect()
+        gc.freeze()  # what the next bot need not walk through
 
 
 # --- the venue's side of a story ------------------------------------------------------------------------------------
