@@ -70,6 +70,7 @@ def outside_sizes(turn: Turn) -> dict[str, Decimal]:
 def next_read_ms(turn: Turn, skipped: bool, snapshot: AccountSnapshot) -> int:
     """The net under the streams: wider where fills tell the size they met (Hyperliquid), else page 2.11 of TopstepX.
 
+    Later where no stream tells of fills and the minute's weight runs out: prices need theirs (page 7.1 of Hyperliquid).
     Sooner when a market was `skipped`; on TopstepX, where a read takes up to four of 200 requests a minute and each
     news of an order asks for one of its own, not by much.
     """

@@ -100,7 +100,6 @@ def nearest_ahead_ms(reading: Reading, bounds: Bounds, true_ms: int, wanted_ms: 
 
 
 JOURNAL_AGAIN_MS = 2_500  # the disk has room again: until the bot has tried
-NEWS_MS = 20  # of a fill, over a network without faults
 LANE_MS = 1_000  # what was decided before may have waited for a lane
 
 
@@ -186,8 +185,8 @@ def judge_ledger(reading: Reading, verdict: Verdict) -> None:
             verdict.say(tape.end_ms, f"P6 Written first: fill {fill_id} is in the ledger twice")
         booked[fill_id] = size
     for fill in tape.fills:
-        if fill.true_ms > tape.end_ms - NEWS_MS:
-            continue  # the last bot had ended, or ended while the news of it was on its way: nobody heard of it
+        if fill.true_ms > tape.end_ms:
+            continue  # an order was on its way when the last bot ended: nobody is there to hear of it
         verdict.looked_at += 1
         size = booked.pop(fill.fill_id, ZERO)
         if size != fill.size:
