@@ -77,8 +77,8 @@ def aggressive_order(turn: Turn, symbol: str, side: Side, size: Decimal, purpose
 def send(turn: Turn, order: Order, purpose: Purpose, reason: str) -> None:
     """Record the order as SENT and hand it out, in this order in the journal too."""
     record = OrderRecord(order, purpose, OrderStatus.SENT, turn.now_ms, reason)
-    records.put_record(turn, record)
-    turn.dirty(order.symbol, clean=False, armed=None)
+    kept = {**turn.market(order.symbol).orders, order.client_id: record}
+    turn.dirty(order.symbol, orders=kept, clean=False, armed=None)
     turn.act(Submit(order, purpose, reason))  # the shell says order_sent: made here, the line would delay the order
 
 

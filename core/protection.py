@@ -202,11 +202,12 @@ def pursue_exit(turn: Turn, symbol: str) -> None:
     position = market.position
     if market.exit_reason is None or position is None or turn.now_ms < market.exit_retry_ms:
         return
-    if market.reference_price(position.side.opposite) is None:
+    price = market.reference_price(position.side.opposite)
+    if price is None:
         return  # no price to bound the order by; the venue's stop stands, and polling brings one
-    if any(can_still_fill(record) for record in market.orders.values()):
+    if any(can_still_fill(record) for record in market.live_orders()):
         return
-    order = market.armed if is_armed(turn, market, position) else None
+    order = market.armed if is_armed(turn, market, position, price) else None
     if order is None:
         order = orders.aggressive_order(turn, symbol, position.side.opposite, position.size, Purpose.EXIT)
     orders.send(turn, order, Purpose.EXIT, market.exit_reason.value)
@@ -219,10 +220,10 @@ def can_still_fill(record: OrderRecord) -> bool:
     return record.purpose is Purpose.EXIT or record.booked_size == 0
 
 
-def is_armed(turn: Turn, market: MarketState, position: Position) -> bool:
-    """Whether the order signed in advance is still the one that would be built now, near enough."""
-    order, price = market.armed, market.reference_price(position.side.opposite)
-    if order is None or price is None or order.size != position.size or order.side is not position.side.opposite:
+def is_armed(turn: Turn, market: MarketState, position: Position, price: Decimal) -> bool:
+    """Whether the order signed in advance is still the one that would be built at `price`, near enough."""
+    order = market.armed
+    if order is None or order.size != position.size or order.side is not position.side.opposite:
         return False
     assert order.expires_ms is not None
     return market.armed_from <= price <= market.armed_to and order.expires_ms - turn.venue_now_ms >= ARM_SPARE_MS

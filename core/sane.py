@@ -79,7 +79,8 @@ def is_id(value: int | None) -> bool:
 
 
 def _trade(state: State, e: Trade) -> str | None:
-    if not (is_amount(e.price) and is_amount(e.size)):
+    price, size = e.price, e.size  # on every trade: spelled out, for each call here delays the exit
+    if not (price.is_finite() and LEAST <= price <= MOST and size.is_finite() and LEAST <= size <= MOST):
         return "price or size"
     return None if is_time(state, e.time_ms, e.received_ms) else "time"
 

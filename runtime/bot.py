@@ -48,6 +48,7 @@ from runtime.ledger import Ledger
 from runtime.logs import line, say_at, utc
 from runtime.orders import Armed
 from runtime.redaction import Redactor
+from runtime.stream import COMING
 
 log = logging.getLogger("bot")
 _redact = Redactor()
@@ -175,9 +176,13 @@ class Bot:
             wait_s = min(wait_s, REHEARSE_S)
         batch: list[Any] = []
         try:
-            batch.append(self._inbox.get(timeout=wait_s))
-            while len(batch) < BATCH:
-                batch.append(self._inbox.get_nowait())
+            item = self._inbox.get(timeout=wait_s)
+            if item is not COMING:
+                batch.append(item)
+            while len(batch) < BATCH and not self._inbox.empty():
+                item = self._inbox.get_nowait()
+                if item is not COMING:
+                    batch.append(item)
         except queue.Empty:
             pass
         if self._untold and (not batch or now_ms - self._untold_since_ms >= TELL_MS_MAX):

@@ -83,12 +83,11 @@ class Journal:
             raise OSError("journal is not open")
         if self._torn:
             lines = GAP + lines
-        view = memoryview(lines)
         try:
-            while view:
-                written = self._hand_over(view)
+            while lines:
+                written = self._hand_over(lines)
                 self.bytes_written += written
-                view = view[written:]
+                lines = lines[written:]
         except OSError as e:
             self._torn = True
             self.error = e.strerror or str(e)
@@ -96,10 +95,10 @@ class Journal:
         self._torn = False
         self.error = None
 
-    def _hand_over(self, data: memoryview) -> int:
+    def _hand_over(self, lines: bytes) -> int:
         """How much of it the kernel has taken. Raises OSError."""
         assert self._fd is not None, "write() looks"
-        return os.write(self._fd, data)
+        return os.write(self._fd, lines)
 
     def rehearse(self) -> None:
         """Go to the kernel with nothing."""

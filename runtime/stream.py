@@ -38,6 +38,7 @@ KEEN_POLL_S = 0.005
 RECV_BYTES = 65_536
 
 Inbox = queue.Queue | queue.SimpleQueue
+COMING = object()  # on the inbox of a keen stream: bytes are here, and what they say follows at once
 
 
 class StreamStatus(msgspec.Struct, frozen=True):
@@ -130,7 +131,7 @@ class ReconnectingStream:
         self._wake.set()
 
     def stay_keen(self, on: bool) -> None:
-        """A position is open (or no longer): keep the reading path warm. From any thread."""
+        """A position is open (or no longer): keep the reading path warm, and say COMING. From any thread."""
         self._is_keen = on
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -288,6 +289,8 @@ class ReconnectingStream:
                 continue
             if not data:
                 raise Closed("the venue hung up without a word")
+            if was_keen:  # who waits for the inbox wakes up, which takes as long as reading what has come
+                self._inbox.put(COMING)
             now_s = self._monotonic_s()
             received_ms = self._clock.now_ms()
             for opcode, payload in cutter.feed(data):

@@ -56,8 +56,7 @@ class WorldJournal(Journal):
         self._world, self._process, self._disk = world, process, disk
         self.total = 0  # bytes of this run
 
-    def _hand_over(self, data: memoryview) -> int:
-        lines = bytes(data)
+    def _hand_over(self, lines: bytes) -> int:
         how = self._process.dies_at_write()
         if full := self._world.strikes("disk_full"):
             size = self._world.dice(full).randrange(len(lines))

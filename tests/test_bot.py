@@ -21,6 +21,7 @@ from runtime.bot import Bot
 from runtime.clock import Clock, ManualClock, SystemClock
 from runtime.journal import Journal
 from runtime.ledger import Ledger
+from runtime.stream import COMING
 from tests.core.world import D, Desk
 from tests.test_runtime_recovery import RULES_HERE, TAG
 
@@ -188,6 +189,18 @@ def test_a_rehearsal_leaves_no_trace(make: Make) -> None:
     market = watched.bot.state.markets["BTC"]
     assert market.position == desk.position and market.exit_reason is None
     assert not watched.executor.submits and b"STOP_LOSS" not in watched.executor.written()
+
+
+def test_what_only_wakes_us_is_neither_written_nor_decided_on(make: Make) -> None:
+    """A stream says COMING before it reads what has come; nothing may ever follow it."""
+    desk = ready()
+    clock = hurried(desk.now_ms)
+    watched = make(desk.state, clock, {})
+    for item in (COMING, trade(desk.now_ms + 1, "50001"), COMING, COMING, trade(desk.now_ms + 2, "50002"), COMING):
+        watched.inbox.put(item)
+    assert watched.bot.run(until_ms=clock.now_ms() + 2_000) == 0
+    assert watched.bot.state.markets["BTC"].current_price == D("50002") and "halted" not in watched.said
+    assert watched.executor.written().count(b'"type":"Trade"') == 2
 
 
 @pytest.mark.parametrize("is_booked", [True, False])

@@ -257,10 +257,11 @@ def test_a_liquidation_is_ours_only_if_we_were_liquidated(liquidated, expected):
             (swap(TRADES, b'"84143.0"', b'"' + px + b'"'), "bad_number")
             for px in (
                 b"0", b"0.0", b"-1", b"-84143.0", b"NaN", b"sNaN", b"Infinity", b"-inf", b"1e5", b"1E999999999",
-                b"1e-999999999", b"1000000000000", b"9" * 5000, b"", b" 84143.0", b"84_143", b"+84143", b"84143,0",
+                b"1e-999999999", b"1000000000000", b"", b" 84143.0", b"84_143", b"+84143", b"84143,0",
                 b"0x10", b".5", b"5.", b"null", "٣".encode(), b"0.000000000000000000001", b"84143.0\\n",
             )
         ),
+        (swap(TRADES, b'"84143.0"', b'"' + b"9" * 5000 + b'"'), "wrong_type"),
         (swap(TRADES, b'"0.00036"', b'"0"'), "bad_number"),
         (swap(BBO, b'"84143.0"', b'"-84143.0"'), "bad_number"),
         (swap(BBO, b'"bbo":[', b'"bbo":[null,'), "wrong_type"),

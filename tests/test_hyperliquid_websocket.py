@@ -11,6 +11,7 @@ from core.messages import Frame, OrderUpdate, StreamDown, StreamUp
 from core.model import Trade
 from hyperliquid_websocket import HyperliquidWebSocketClient
 from runtime.clock import ManualClock, SystemClock
+from runtime.stream import COMING
 from tests.hyperliquid_frames import (
     FILL,
     FILLS,
@@ -97,6 +98,20 @@ def test_after_a_drop_all_is_asked_for_again_and_replays_are_dropped(server, ven
     server.accept().send(replay, trades(trade("BTC", 2, "101.0")), trades(trade("BTC", 4, "103.0")))
     assert prices(inbox, 2) == [102, 103]
     assert client.status().reconnects == 1
+
+
+def test_a_keen_stream_rouses_its_reader_before_it_reads(server, start):
+    client, inbox = start("BTC")
+    wait_for(inbox, StreamUp)
+    conn = server.accept()
+    conn.send(trades(trade("BTC", 1, "101.0")))
+    assert type(inbox.get(timeout=WAIT_S)) is Frame, "nobody is in a hurry"
+    client.stay_keen(True)
+    conn.send(trades(trade("BTC", 2, "102.0")))  # after this one at the latest it has heard of it
+    assert prices(inbox, 1) == [102]
+    conn.send(trades(trade("BTC", 3, "103.0")))
+    assert inbox.get(timeout=WAIT_S) is COMING
+    assert prices(inbox, 1) == [103]
 
 
 def test_noise_is_skipped_and_prices_go_on(server, start, caplog):

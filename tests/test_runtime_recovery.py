@@ -274,7 +274,7 @@ def test_a_replay_passes_over_what_a_full_disk_has_refused(tmp_path: Path, monke
     desk.start()
     desk.trade("50000")
 
-    def full(data: memoryview) -> int:
+    def full(lines: bytes) -> int:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -15,6 +15,7 @@ from runtime.stream import scrub
 from venues.hyperliquid.frames import (
     Ack,
     Control,
+    Deduper,
     FillsSnapshot,
     FrameReader,
     Pong,
@@ -117,7 +118,7 @@ class HyperliquidDialect:
         self._by_event = {(EVENTS[s.channel], s.coin): s for s in self._subs if s.channel in EVENTS}
         self._markets = {c: [s for s in self._subs if s.coin == c and s.channel in PRICES] for c in coins}
         self._fills = next((s for s in self._subs if s.channel == "userFills"), None)
-        self._reader = FrameReader(self._user)
+        self._deduper = Deduper()
         self._sample = b""  # a small frame of trades, for rehearsals
         self._careful = False  # after a drop while subscribing: one at a time, to see which one it was
         self._mutes: dict[str, int] = {}  # by coin: reconnects it did not answer
@@ -210,7 +211,7 @@ class HyperliquidDialect:
                 self._spoke(sub, now_s)
         elif type(first) in _PUBLIC:
             raise BadFrame("not_asked_for", repr(first.symbol[:40]))  # type: ignore[union-attr]
-        return self._reader.fresh(events)
+        return self._deduper.fresh(events)
 
     def rehearse(self) -> None:
         if self._sample:

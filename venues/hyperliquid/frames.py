@@ -3,6 +3,7 @@
 `decode_frame` reads one frame; `FrameReader` adds the memory that drops what the venue sends twice.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -329,24 +330,19 @@ class Deduper:
     """
 
     def __init__(self, trades_kept: int = 4096, fills_kept: int = 8192) -> None:
-        self._trades_kept = trades_kept
-        self._trades: dict[str, _Recent] = {}  # by coin
+        self._trades: defaultdict[str, _Recent] = defaultdict(lambda: _Recent(trades_kept))  # by coin
         self._fills = _Recent(fills_kept)
 
     def fresh(self, events: tuple[AnyEvent, ...]) -> tuple[AnyEvent, ...]:
         """`events` of one frame without repeats, in order."""
         kind = type(events[0]) if events else None
         if kind is Trade:
-            return tuple([e for e in events if self._is_new_trade(e)])  # type: ignore[arg-type]
+            trades: tuple[Trade, ...] = events  # type: ignore[assignment]
+            # tid alone repeats (page 1.6)
+            return tuple([t for t in trades if self._trades[t.symbol].is_new(t.time_ms << 64 | t.trade_id)])
         if kind is Fill:
             return tuple([e for e in events if self._fills.is_new((e.fill_id, e.order_id))])  # type: ignore[union-attr]
         return events
-
-    def _is_new_trade(self, trade: Trade) -> bool:
-        recent = self._trades.get(trade.symbol)
-        if recent is None:
-            recent = self._trades[trade.symbol] = _Recent(self._trades_kept)
-        return recent.is_new(trade.time_ms << 64 | trade.trade_id)  # tid alone repeats (page 1.6)
 
 
 class FrameReader:
@@ -359,7 +355,3 @@ class FrameReader:
     def read(self, raw: bytes, received_ms: int) -> tuple[AnyEvent, ...]:
         """Raises only BadFrame."""
         return self._deduper.fresh(decode(raw, received_ms, self._user)[0])
-
-    def fresh(self, events: tuple[AnyEvent, ...]) -> tuple[AnyEvent, ...]:
-        """The second half of read(), for who has decoded already."""
-        return self._deduper.fresh(events)

@@ -9,21 +9,22 @@ import msgspec
 
 Millis = Annotated[int, msgspec.Meta(gt=0, lt=10**14)]
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Number = Annotated[str, msgspec.Meta(max_length=34)]  # 12 digits, a point, 20 places, and a sign
 Coin = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class WireTrade(msgspec.Struct, gc=False):
     coin: Coin
     side: Literal["A", "B"]
-    px: str
-    sz: str
+    px: Number
+    sz: Number
     time: Millis
     tid: Id
 
 
 class WireLevel(msgspec.Struct, gc=False):
-    px: str
-    sz: str
+    px: Number
+    sz: Number
 
 
 class WireBbo(msgspec.Struct):
@@ -42,17 +43,17 @@ class WireCandle(msgspec.Struct, gc=False):
     t: Millis
     T: Millis
     s: Coin
-    o: str
-    h: str
-    l: str  # noqa: E741 the venue's key
-    c: str
-    v: str
+    o: Number
+    h: Number
+    l: Number  # noqa: E741 the venue's key
+    c: Number
+    v: Number
 
 
 class WireCtx(msgspec.Struct, gc=False):
-    markPx: str
-    oraclePx: str | None = None
-    midPx: str | None = None
+    markPx: Number
+    oraclePx: Number | None = None
+    midPx: Number | None = None
 
 
 class WireAssetCtx(msgspec.Struct):
@@ -66,15 +67,15 @@ class WireLiquidation(msgspec.Struct, gc=False):
 
 class WireFill(msgspec.Struct):
     coin: Coin
-    px: str
-    sz: str
+    px: Number
+    sz: Number
     side: Literal["A", "B"]
     time: Millis
-    closedPnl: str
+    closedPnl: Number
     oid: Id
-    fee: str
+    fee: Number
     tid: Id
-    startPosition: str | None = None
+    startPosition: Number | None = None
     cloid: str | None = None
     liquidation: WireLiquidation | None = None
 
@@ -91,7 +92,7 @@ class WireUserEvents(msgspec.Struct):
 
 class WireOrder(msgspec.Struct):
     coin: Coin
-    sz: str
+    sz: Number
     oid: Id
     cloid: str | None = None
 
