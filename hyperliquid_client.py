@@ -240,8 +240,9 @@ class HyperliquidClient:
         self._marks_ms = self._clock.now_ms()
         return checked("metaAndAssetCtxs", info.marks_of, both)
 
-    def remember_left(self, left: int, at_ms: int) -> None:
-        """Nothing: each start supposes SPENT_BEFORE, which `left` had counted too."""
+    def remember_left(self, left: int | None, at_ms: int) -> None:
+        """`left` is not used: it counts what that bot supposed of the one before it, and would add up."""
+        self._rest.suppose_spent(at_ms)
 
     def request_budget(self) -> RequestBudget:
         limit = self._ask("userRateLimit", info.RateLimit)

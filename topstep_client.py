@@ -292,8 +292,9 @@ class TopstepClient:
         measured = ClockOffset(received_ms=after_ms, offset_ms=offset_ms, round_trip_ms=high_ms - low_ms)
         return believed(measured, 0)
 
-    def remember_left(self, left: int, at_ms: int) -> None:
-        self._limits.rest.remember(left, at_ms)
+    def remember_left(self, left: int | None, at_ms: int) -> None:
+        if left is not None:
+            self._limits.rest.remember(left, at_ms)
 
     def request_budget(self) -> RequestBudget | None:
         """None: the venue counts requests in a window, which RequestLimits keeps, and orders are not used up."""

@@ -32,9 +32,7 @@ class WeightBudget:
         reserve: int = 200,
         wait_s_max: float = 5.0,
         window_ms: int = WINDOW_MS,
-        spent: int = 0,
     ) -> None:
-        """`spent`: what others have spent in the window before, as far as one must think."""
         self._clock, self._window_ms = clock, window_ms
         self._reserve = reserve
         self._wait_s_max = wait_s_max
@@ -44,8 +42,6 @@ class WeightBudget:
         self._held_until_ms = 0
         self._urgent_ms: int | None = None  # when a read went that had no room
         self.capacity = capacity
-        if spent:
-            self._add(clock.steady_ms(), spent)
 
     def used(self) -> int:
         """Weight spent in the window that ends now; may exceed what reads are allowed, for actions always go."""

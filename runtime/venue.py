@@ -85,8 +85,8 @@ class VenueClient(Protocol):
 
     def polled_prices(self, symbols: Sequence[str]) -> Sequence[PolledPrice]: ...
 
-    def remember_left(self, left: int, at_ms: int) -> None:
-        """A bot of this account before this one had `left` of the venue's window at `at_ms` (our clock)."""
+    def remember_left(self, left: int | None, at_ms: int) -> None:
+        """A bot of this account ran until `at_ms` (our clock; 0: never), and last knew `left` of the venue's window."""
 
     def request_budget(self) -> RequestBudget | None: ...
 

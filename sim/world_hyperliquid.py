@@ -33,7 +33,7 @@ from sim.world_hyperliquid_faults import KINDS, Trouble
 from sim.world_types import Fault, FaultKind, Kernel, Link, StreamPlan, VenueFill, VenueOrder, VenuePrice, Wire
 from venues.hyperliquid.dialect import HyperliquidDialect, Timing
 from venues.hyperliquid.frames import FrameReader, order_status
-from venues.hyperliquid.rest import SPENT_BEFORE, HyperliquidRest, Timeouts
+from venues.hyperliquid.rest import HyperliquidRest, Timeouts
 from venues.hyperliquid.signing import Signer, keccak
 
 IP_WEIGHT = 1200
@@ -174,7 +174,7 @@ class HyperliquidAdapter:
         made = object.__new__(WorldClient)
         made.wire = wire
         made.__init__(  # type: ignore[misc]  # `wire` has to be there before
-            NOWHERE, SIGNER, self.user, clock=clock, budget=WeightBudget(clock, spent=SPENT_BEFORE)
+            NOWHERE, SIGNER, self.user, clock=clock, budget=WeightBudget(clock)
         )
         return made
 

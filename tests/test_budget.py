@@ -122,8 +122,10 @@ def test_prices_in_the_place_of_a_stream_may_use_the_reserve_and_no_more(clock: 
     clock.advance(58_000)
     budget.take(1, STOP, with_reserve=True)
     assert clock.waits == [1.0]
+    budget = WeightBudget(clock, capacity=100)
+    budget.charge(100)
     with pytest.raises(VenueUnavailable):
-        WeightBudget(clock, capacity=100, spent=100).take(1, STOP, with_reserve=True)
+        budget.take(1, STOP, with_reserve=True)
 
 
 def test_what_an_exit_waits_for_does_not_wait_for_the_end_of_a_429(clock: ManualClock):
@@ -162,8 +164,9 @@ def test_what_a_bot_before_this_one_has_spent_is_remembered(clock: ManualClock, 
     assert budget.used() == max(used, 10)
 
 
-def test_what_is_supposed_at_the_start_is_forgotten_like_the_rest(clock: ManualClock):
-    budget = WeightBudget(clock, capacity=100, reserve=30, spent=60)
+def test_what_is_remembered_at_the_start_is_forgotten_like_the_rest(clock: ManualClock):
+    budget = WeightBudget(clock, capacity=100, reserve=30)
+    budget.remember(40, clock.now_ms())
     assert budget.used() == 60
     clock.advance(WINDOW_MS)
     assert budget.used() == 0

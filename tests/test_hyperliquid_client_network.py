@@ -14,15 +14,18 @@ import pytest
 
 from core.messages import OrderAccepted, OrderRejected, OrderUnknown
 from core.model import Instrument, Order, OrderType, Side
+from core.state import State
 from hyperliquid_client import HyperliquidClient
 from runtime.budget import WeightBudget
 from runtime.clock import ManualClock, SystemClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
 from runtime.warm_http import WarmConnection, checked_url, tls_context
 from tests.loopback import BOUND_S, CLOSE, DRIP, RESET, STALL, LoopbackVenue, Reply, http, loopback_venue
-from venues.hyperliquid.rest import MAKE_WAY_S, Timeouts
+from venues.hyperliquid.rest import MAKE_WAY_S, SPENT_BEFORE, Timeouts
 from venues.hyperliquid.signing import Signer, action_hash, l1_digest, recover
+from wiring import remember_left
 
+NOW_MS = 1_790_000_000_000
 KEY = "0x0123456789012345678901234567890123456789012345678901234567890123"
 ACCOUNT = "0x14791697260e4c9a71f18484c9f997b308e59325"
 BTC = {"BTC": Instrument("BTC", 3, D("0.00001"), price_decimals=1)}
@@ -335,6 +338,24 @@ def test_orders_go_even_when_the_budget_is_spent(venue: LoopbackVenue):
     with pytest.raises(VenueUnavailable, match="budget"):
         client.working_orders()
     assert venue.paths() == ["/exchange"]
+
+
+@pytest.mark.parametrize(
+    ("state", "used"),
+    [
+        (State(), 0),  # the first start of all
+        (State(tick_ms=NOW_MS - 59_000), SPENT_BEFORE),
+        (State(read_account_ms=NOW_MS - 59_000, window_left=900), SPENT_BEFORE),
+        (State(tick_ms=NOW_MS - 60_000, read_account_ms=NOW_MS - 65_000, window_left=100), 0),
+        (State(tick_ms=NOW_MS + 5_000), SPENT_BEFORE),  # the clock was set back: nobody knows
+    ],
+)
+def test_a_start_within_a_minute_of_the_last_run_supposes_what_that_has_spent(state: State, used: int):
+    """The venue counts by address. After a longer pause nothing is spent, and five markets without a stream need it."""
+    clock = ManualClock(NOW_MS)
+    budget = WeightBudget(clock)
+    remember_left(client_of("http://127.0.0.1:9", clock, budget=budget), state)
+    assert budget.used() == used
 
 
 # --- clock ----------------------------------------------------------------------------------------------------------

@@ -165,8 +165,7 @@ def read_instruments(
 
 def remember_left(client: VenueClient, state: State) -> None:
     """The venue's window of requests goes on over a restart."""
-    if state.window_left is not None:
-        client.remember_left(state.window_left, state.read_account_ms)
+    client.remember_left(state.window_left, max(state.read_account_ms, state.tick_ms))
 
 
 def make_rules(settings: Settings, instruments: dict[str, Instrument], kit: Kit) -> Rules:

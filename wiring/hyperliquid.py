@@ -24,7 +24,6 @@ from runtime.poller import Seldom
 from runtime.recovery import Decode
 from runtime.venue import CredentialsRefused, VenueClient, VenueStream, VenueUnavailable
 from venues.hyperliquid.frames import FrameReader
-from venues.hyperliquid.rest import SPENT_BEFORE
 from venues.hyperliquid.signing import Signer, keccak
 from wiring.flatten import HyperliquidFlattener
 from wiring.kit import Row
@@ -74,7 +73,7 @@ class HyperliquidKit:
         self._settings, self._clock = settings, clock
         self._where = addresses_of(settings, simulator_url)
         self._account = account_of(settings, secrets)
-        self._budget = WeightBudget(clock, spent=SPENT_BEFORE)
+        self._budget = WeightBudget(clock)
         self._client: HyperliquidClient | None = None
 
     @property

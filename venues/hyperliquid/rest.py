@@ -29,7 +29,7 @@ WEIGHT_OTHER = 20
 WEIGHT_ACTION = 1
 READ_TRIES = 3
 BACKOFF_S = 0.25  # doubled at each try
-SPENT_BEFORE = 500  # by a bot that ran until just now: the venue counts by address, whoever asks
+SPENT_BEFORE = 500  # by a bot that ran until less than a minute ago: the venue counts by address, whoever asks
 MAKE_WAY_S = 3.0
 RETRY_AFTER_S_MAX = 5.0  # a longer wait is the caller's business
 P = ParamSpec("P")
@@ -126,6 +126,10 @@ class HyperliquidRest:
                 if e.status is not None:
                     break
         raise failure
+
+    def suppose_spent(self, until_ms: int) -> None:
+        """A bot from this address ran until then (our clock): what it asked in its last minute is spent."""
+        self._budget.remember(self._budget.capacity - SPENT_BEFORE, until_ms)
 
     def charge_rows(self, rows: int, rows_each: int) -> None:
         """The surcharge that a long answer cost."""
