@@ -241,8 +241,7 @@ class HyperliquidClient:
         return checked("metaAndAssetCtxs", info.marks_of, both)
 
     def remember_left(self, left: int | None, at_ms: int) -> None:
-        """`left` is not used: it counts what that bot supposed of the one before it, and would add up."""
-        self._rest.suppose_spent(at_ms)
+        self._rest.suppose_spent(left, at_ms)
 
     def request_budget(self) -> RequestBudget:
         limit = self._ask("userRateLimit", info.RateLimit)

@@ -69,6 +69,9 @@ NEWS = (Fill, OrderUpdate, PositionUpdate, PositionsSeen, AccountUpdate, Account
 # After a read of the account that failed: a position opened meanwhile waits for its stop. Each may be three requests.
 ACCOUNT_AGAIN_MS = 1_500
 REFUSED_MS = 1_000
+# Between two reads over a book that has nothing to match an exit: nothing has happened, and one for each attempt would
+# spend the venue's window of requests within half a minute, the attempts' part of it too.
+THIN_READ_MS = 5_000
 NO_ORDERS = "its contract takes no orders"
 DEAD_MONTH_MS = 500  # who has cancelled the stop may be closing the position: two closes at once would open one
 
@@ -141,7 +144,8 @@ def on_rejected(turn: Turn, event: OrderRejected) -> None:
         if event.reason is RejectReason.HALTED and not turn.rules.can_reduce_only:
             oco.close_at_venue(turn, event.symbol, NO_ORDERS)
         hold_back(turn, record)
-        records.read_account(turn, "exit rejected")
+        if event.reason is not RejectReason.NO_LIQUIDITY or turn.now_ms - turn.state.read_account_ms >= THIN_READ_MS:
+            records.read_account(turn, "exit rejected")
     elif record.purpose is Purpose.STOP:
         hold_back(turn, record)
         if event.reason is RejectReason.NOT_SENT:

@@ -21,7 +21,7 @@ from runtime.clock import ManualClock, SystemClock
 from runtime.venue import CredentialsRefused, VenueUnavailable
 from runtime.warm_http import WarmConnection, checked_url, tls_context
 from tests.loopback import BOUND_S, CLOSE, DRIP, RESET, STALL, LoopbackVenue, Reply, http, loopback_venue
-from venues.hyperliquid.rest import MAKE_WAY_S, SPENT_BEFORE, Timeouts
+from venues.hyperliquid.rest import MAKE_WAY_S, SPENT_BEFORE, SPENT_BEFORE_MAX, Timeouts
 from venues.hyperliquid.signing import Signer, action_hash, l1_digest, recover
 from wiring import remember_left
 
@@ -346,6 +346,8 @@ def test_orders_go_even_when_the_budget_is_spent(venue: LoopbackVenue):
         (State(), 0),  # the first start of all
         (State(tick_ms=NOW_MS - 59_000), SPENT_BEFORE),
         (State(read_account_ms=NOW_MS - 59_000, window_left=900), SPENT_BEFORE),
+        (State(read_account_ms=NOW_MS - 59_000, tick_ms=NOW_MS - 5_000, window_left=520), 680),
+        (State(tick_ms=NOW_MS - 5_000, window_left=10), SPENT_BEFORE_MAX),
         (State(tick_ms=NOW_MS - 60_000, read_account_ms=NOW_MS - 65_000, window_left=100), 0),
         (State(tick_ms=NOW_MS + 5_000), SPENT_BEFORE),  # the clock was set back: nobody knows
     ],

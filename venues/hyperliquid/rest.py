@@ -30,6 +30,7 @@ WEIGHT_ACTION = 1
 READ_TRIES = 3
 BACKOFF_S = 0.25  # doubled at each try
 SPENT_BEFORE = 500  # by a bot that ran until less than a minute ago: the venue counts by address, whoever asks
+SPENT_BEFORE_MAX = 900  # beyond that a start could read next to nothing
 MAKE_WAY_S = 3.0
 RETRY_AFTER_S_MAX = 5.0  # a longer wait is the caller's business
 P = ParamSpec("P")
@@ -127,9 +128,15 @@ class HyperliquidRest:
                     break
         raise failure
 
-    def suppose_spent(self, until_ms: int) -> None:
-        """A bot from this address ran until then (our clock): what it asked in its last minute is spent."""
-        self._budget.remember(self._budget.capacity - SPENT_BEFORE, until_ms)
+    def suppose_spent(self, left: int | None, until_ms: int) -> None:
+        """A bot from this address ran until then (our clock): what it asked in its last minute is spent.
+
+        `left` by its last read of the account. It counts what that bot supposed of the one before it: a row of short
+        runs adds up, and stops at SPENT_BEFORE_MAX.
+        """
+        capacity = self._budget.capacity
+        spent = SPENT_BEFORE if left is None else max(SPENT_BEFORE, min(capacity - left, SPENT_BEFORE_MAX))
+        self._budget.remember(capacity - spent, until_ms)
 
     def charge_rows(self, rows: int, rows_each: int) -> None:
         """The surcharge that a long answer cost."""
