@@ -322,6 +322,22 @@ def test_exit_and_venue_stop_together(desk):
     assert desk.sent(desk.wait(1_000)) == []
 
 
+@pytest.mark.parametrize(("reason", "reads"), [(RejectReason.NO_LIQUIDITY, 4), (RejectReason.OTHER, 0)])
+def test_tries_over_an_empty_book_leave_the_weight_to_the_orders(desk, reason, reads):
+    """Seen in a simulated day: a read for each spent the minute's weight, and then exits were answered 429."""
+    desk.protected()
+    actions = desk.trade("49400")
+    asked, tries, end_ms = 0, 0, desk.now_ms + 20_000
+    while desk.now_ms < end_ms:
+        for exit_ in desk.sent(actions):
+            tries += 1
+            answered = desk.reject(exit_, reason)
+            asked += sum(isinstance(action, ReadAccount) for action in answered)
+        actions = desk.wait(100)
+    assert tries > 10 or reason is not RejectReason.NO_LIQUIDITY
+    assert 1 <= asked <= reads if reads else asked == tries
+
+
 def test_partial_exit_is_followed_by_the_rest_exactly(desk):
     desk.protected()
     [exit_] = desk.sent(desk.trade("49400"))
