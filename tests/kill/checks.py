@@ -28,7 +28,6 @@ ORDERS_A_SECOND = 15  # written by all runs together: more is a storm, whatever 
 NAKED_MS_MAX = 2_000 + 2_000  # P2: after two seconds it is closed; a start reads first, and the machine may be loaded
 DOUBT_MS_MAX = 5_000 + 4_000  # look-ups by its tag, and the load of the machine
 LOOSE_MS_MAX = 5_000
-PASSING_MS = 1_000
 
 
 class Exit(msgspec.Struct):
@@ -197,37 +196,20 @@ def check_only_down(
 
 
 def check_trail(moments: list[Moment]) -> tuple[list[str], int]:
-    """Of one position, the stop at the venue never loosens, whoever was killed meanwhile; and how often it moved.
-
-    A spare stop that is canceled while the bracket's own is on its way to the same level leaves that one as it was for
-    the moment (the simulated days forgive the same): two at one level could both fire, and open a position.
-    """
+    """Of one position, the stop at the venue never loosens, whoever was killed meanwhile; and how often it moved."""
     bad, moved, best = [], 0, None
     held = Decimal(0)
-    for number, moment in enumerate(moments):
+    for moment in moments:
         if moment.held * held <= 0:
             best = None
         held = moment.held
         if moment.level is None:
             continue
         if best is not None and (moment.level - best) * held < 0:
-            if is_passing(moments[number:], best):
-                continue
             bad.append(f"P7 restart is start: the stop of {held} went from {best} back to {moment.level}")
         moved += best is not None and moment.level != best
         best = moment.level
     return bad, moved
-
-
-def is_passing(moments: list[Moment], level: Decimal) -> bool:
-    """Whether the stop is back at `level` within PASSING_MS, while the position lasts."""
-    first = moments[0]
-    for moment in moments:
-        if moment.held * first.held <= 0 or moment.at_ms - first.at_ms > PASSING_MS:
-            return False
-        if moment.level is not None and (moment.level - level) * first.held >= 0:
-            return True
-    return False
 
 
 def check_memory(lives: list[Life], record: Record) -> tuple[list[str], int]:
