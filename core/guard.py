@@ -240,10 +240,14 @@ def place_missing(turn: Turn, symbol: str, position: Position) -> ExitReason | N
 
 
 def child_patience_ms(turn: Turn, market: MarketState) -> int:
-    """For how long a bracket's stop is awaited; one look is enough where we learn late that its entry has filled."""
+    """For how long a bracket's stop is awaited; one look is enough where we learn late that its entry has filled.
+
+    And where a list that may be too old to be believed names one: it would become two, and both could fire.
+    """
     entries = expecting(market)
     if not entries:
-        return 0
+        named_ms = market.stop_named_ms
+        return LOOK_MS if named_ms is not None and turn.now_ms - named_ms <= LOOK_MS else 0
     return CHILD_MS if any(turn.now_ms - record.sent_ms < LATE_CHILD_MS for record in entries) else LOOK_MS
 
 

@@ -29,7 +29,7 @@ def on_account(turn: Turn, snapshot: AccountSnapshot) -> None:
             skipped = True
             sure_ms = min(sure_ms, sure_in_ms(turn, symbol, ours.get(symbol), snapshot))
             if not turn.rules.can_reduce_only:
-                know_if_agreed(turn, symbol, ours.get(symbol))
+                know_if_agreed(turn, symbol, ours.get(symbol), snapshot)
             continue
         reconcile_position(turn, symbol, ours.get(symbol), snapshot)
         protection.apply_listing(turn, symbol, snapshot.orders, snapshot.requested_ms)
@@ -95,14 +95,18 @@ def sure_in_ms(turn: Turn, symbol: str, venue: VenuePosition | None, snapshot: A
     return max(SURE_MS_MIN, market.moved_ms - snapshot.time_ms)
 
 
-def know_if_agreed(turn: Turn, symbol: str, venue: VenuePosition | None) -> None:
+def know_if_agreed(turn: Turn, symbol: str, venue: VenuePosition | None, snapshot: AccountSnapshot) -> None:
     """A read that may be older than our latest fill, and says what we believe, is enough to begin to protect.
 
     Where the venue's clock is known to a second (TopstepX), a start would else wait for seconds with a position bare.
     """
     market = turn.market(symbol)
-    if venue is not None and venue.size == held(market):
-        turn.change(symbol, known=True)
+    if venue is None or venue.size != held(market):
+        return
+    turn.change(symbol, known=True)
+    exit_side = Side.SELL if venue.size > 0 else Side.BUY
+    if any(o.is_stop and (o.symbol, o.side, o.size) == (symbol, exit_side, abs(venue.size)) for o in snapshot.orders):
+        turn.change(symbol, stop_named_ms=turn.now_ms)
 
 
 def is_outdated(market: MarketState, snapshot: AccountSnapshot) -> bool:

@@ -177,6 +177,7 @@ class MarketState(msgspec.Struct, frozen=True):
     unclaimed: tuple[Fill, ...] = ()  # booked; the order they belong to is not known yet
     confirmed: bool = False  # an account read knows everything that we know here
     read_ms: int = 0  # our clock: when the last account read that was believed had been asked for
+    stop_named_ms: int | None = None  # our clock: when one that may be too old named a stop that covers what is held
     gone_ms: int = 0  # one of our resting orders has ended unasked: look before another is placed
     beyond_ms: int | None = None  # since when the price is past the venue's stop or target, which has not filled
     left_reason: ExitReason | None = None  # the last one that was said to be left to it, of this position

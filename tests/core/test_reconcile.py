@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from core.messages import AccountSnapshot, AnyAction, ReadAccount, Started, StreamUp
-from core.model import OrderType, Side
+from core.messages import AccountSnapshot, AnyAction, ReadAccount, ReadOrders, Started, StreamUp
+from core.model import OrderType, Side, WorkingOrder
 from core.state import MarketState, State
 from tests.core import futures
-from tests.core.futures import Pit, position, sent
+from tests.core.futures import Pit, position, row, sent
 from tests.core.world import D, Desk, of
 
 
@@ -28,9 +28,9 @@ def bare(held: bool = True) -> Pit:
     return pit
 
 
-def read_behind(pit: Pit, size: str) -> list[AnyAction]:
+def read_behind(pit: Pit, size: str, *orders: WorkingOrder) -> list[AnyAction]:
     """An account read by a server whose clock says that it is older than our latest fill."""
-    return pit.snapshot(size, ahead_ms=-60_000)
+    return pit.snapshot(size, ahead_ms=-60_000, orders=orders)
 
 
 def test_a_read_that_agrees_is_enough_to_protect() -> None:
@@ -38,6 +38,22 @@ def test_a_read_that_agrees_is_enough_to_protect() -> None:
     [stop] = sent(read_behind(pit, "2"))
     assert pit.market.known
     assert (stop.type, stop.side, stop.size) == (OrderType.STOP, Side.SELL, D(2))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_stop_that_it_names_is_looked_for_before_another_is_placed(is_there: bool) -> None:
+    """Seen after a kill: a second one was placed beside the bracket's, and its removal left the looser of the two."""
+    pit = bare()
+    bracket = row(futures.STOP, Side.SELL, "2", "4094", "0xfeed-SL", parent=99)
+    actions = read_behind(pit, "2", bracket)
+    assert pit.market.known and sent(actions) == [] and of(ReadOrders, actions)
+    actions = pit.listing(bracket) if is_there else pit.listing()
+    actions += pit.wait(400)
+    if is_there:
+        assert sent(actions) == [] and [stop.order_id for stop in pit.market.stops] == [futures.STOP]
+    else:
+        [stop] = sent(actions)
+        assert (stop.side, stop.size) == (Side.SELL, D(2))
 
 
 @pytest.mark.parametrize("size", ["0", "1", "3", "-2"])
