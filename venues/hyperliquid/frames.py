@@ -118,7 +118,7 @@ def _candle(frame: CandleFrame, now_ms: int, user: str | None) -> Decoded:
 
 def _bar(row: WireCandle, now_ms: int) -> Bar:
     timely(row.t, now_ms)
-    bar = Bar(row.t, row.T, positive(row.o), positive(row.h), positive(row.l), positive(row.c), not_negative(row.v))
+    bar = Bar(row.t, row.T, positive(row.o), positive(row.h), positive(row.low), positive(row.c), not_negative(row.v))
     is_ordered = bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
     if not is_ordered or not row.t <= row.T <= row.t + BAR_MS_MAX:
         raise BadFrame("bad_bar", "its prices or times contradict each other")
@@ -336,12 +336,13 @@ class Deduper:
     def fresh(self, events: tuple[AnyEvent, ...]) -> tuple[AnyEvent, ...]:
         """`events` of one frame without repeats, in order."""
         kind = type(events[0]) if events else None
-        if kind is Trade:
-            trades: tuple[Trade, ...] = events  # type: ignore[assignment]
-            # tid alone repeats (page 1.6)
-            return tuple([t for t in trades if self._trades[t.symbol].is_new(t.time_ms << 64 | t.trade_id)])
+        seen = self._trades
+        if kind is Trade:  # its tid alone repeats (page 1.6)
+            return tuple(
+                [e for e in events if type(e) is Trade and seen[e.symbol].is_new(e.time_ms << 64 | e.trade_id)]
+            )
         if kind is Fill:
-            return tuple([e for e in events if self._fills.is_new((e.fill_id, e.order_id))])  # type: ignore[union-attr]
+            return tuple([e for e in events if type(e) is Fill and self._fills.is_new((e.fill_id, e.order_id))])
         return events
 
 

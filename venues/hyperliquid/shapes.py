@@ -45,7 +45,7 @@ class WireCandle(msgspec.Struct, gc=False):
     s: Coin
     o: Number
     h: Number
-    l: Number  # noqa: E741 the venue's key
+    low: Number = msgspec.field(name="l")
     c: Number
     v: Number
 
