@@ -56,8 +56,7 @@ def by_hand(market: MarketState, position: Position) -> list[VenueStop]:
     return [
         VenueStop(order.order_id, order.side, order.trigger_price, order.size, False)
         for order in market.foreign
-        if order.is_stop and order.trigger_price is not None
-        and (order.side, order.size) == (position.side.opposite, position.size)
+        if order.trigger_price is not None and working.covers(order, position)
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
-from core import account, holdings, oco, positions, protection, records
+from core import account, holdings, oco, positions, protection, records, working
 from core.exits import reprice
 from core.messages import AccountSnapshot
 from core.model import ZERO, Side, VenuePosition
@@ -101,11 +101,11 @@ def know_if_agreed(turn: Turn, symbol: str, venue: VenuePosition | None, snapsho
     Where the venue's clock is known to a second (TopstepX), a start would else wait for seconds with a position bare.
     """
     market = turn.market(symbol)
-    if venue is None or venue.size != held(market):
+    position = market.position
+    if venue is None or position is None or venue.size != held(market):
         return
     turn.change(symbol, known=True)
-    exit_side = Side.SELL if venue.size > 0 else Side.BUY
-    if any(o.is_stop and (o.symbol, o.side, o.size) == (symbol, exit_side, abs(venue.size)) for o in snapshot.orders):
+    if any(order.symbol == symbol and working.covers(order, position) for order in snapshot.orders):
         turn.change(symbol, stop_named_ms=turn.now_ms)
 
 

@@ -13,7 +13,7 @@ from core import orders, records
 from core.messages import Cancel, CancelAnswered, OrderUpdate, RejectReason
 from core.model import Order, OrderStatus, OrderType, Purpose, TimeInForce, WorkingOrder
 from core.positions import raise_filled
-from core.state import MarketState, OrderRecord
+from core.state import MarketState, OrderRecord, Position
 from core.turn import Turn
 
 TAG = re.compile(r"0x[0-9a-f]{32}(-SL|-TP)?")
@@ -148,6 +148,11 @@ def _end_absent(turn: Turn, symbol: str, listed_ids: set[int]) -> None:
         end(turn, record, OrderStatus.CANCELED, "not listed")
 
 
+def covers(order: WorkingOrder, position: Position) -> bool:
+    """Whether it is a stop for exactly what is held: at a venue without reduce-only nothing else protects."""
+    return order.is_stop and (order.side, order.size) == (position.side.opposite, position.size)
+
+
 def meet_foreign(turn: Turn, symbol: str, foreign: tuple[WorkingOrder, ...]) -> None:
     """Orders that are not ours are named once and never touched: two stops that nothing links would open a position."""
     market = turn.market(symbol)
@@ -155,20 +160,11 @@ def meet_foreign(turn: Turn, symbol: str, foreign: tuple[WorkingOrder, ...]) -> 
     for order in foreign:
         if order.order_id in known:
             continue
-        position = market.position
-        covers = (
-            order.is_stop
-            and position is not None
-            and (order.side, order.size)
-            == (
-                position.side.opposite,
-                position.size,
-            )
-        )
+        protects = market.position is not None and covers(order, market.position)
         turn.note(
-            "WARNING", "foreign_stop" if covers else "foreign_order", symbol=symbol, order_id=order.order_id,
+            "WARNING", "foreign_stop" if protects else "foreign_order", symbol=symbol, order_id=order.order_id,
             side=order.side.value, size=order.size, price=order.price, notify=True,
-            text="set by hand: it protects the position, and the bot places none of its own" if covers
+            text="set by hand: it protects the position, and the bot places none of its own" if protects
             else "not of this bot: it is left alone, and nothing is entered here while it works",
         )  # fmt: skip
     if known - {order.order_id for order in foreign}:
