@@ -177,12 +177,12 @@ class Bot:
         batch: list[Any] = []
         try:
             item = self._inbox.get(timeout=wait_s)
-            if item is not COMING:
-                batch.append(item)
-            while len(batch) < BATCH and not self._inbox.empty():
-                item = self._inbox.get_nowait()
+            while True:
                 if item is not COMING:
                     batch.append(item)
+                if len(batch) == BATCH:
+                    break
+                item = self._inbox.get_nowait()
         except queue.Empty:
             pass
         if self._untold and (not batch or now_ms - self._untold_since_ms >= TELL_MS_MAX):
